@@ -1,0 +1,166 @@
+"""Addresses in, listening sockets out, and from these the connections that come."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gevent import spawn_raw
+from gevent.baseserver import BaseServer
+from gevent.monkey import get_original
+
+
+# The socket class that gevent did not replace: light, and non-blocking is all
+# that we need of it.
+Socket: Any = get_original("socket", "socket")
+
+#: How many connections may wait to be accepted.
+BACKLOG = 1024
+
+
+class Listener(BaseServer):  # type: ignore[misc]
+    """A listening socket; each connection gets a greenlet.
+
+    gevent's server does the waiting, and backs off when accepting fails, as it
+    does when there are no descriptors left.
+
+    Args:
+        sock: bound and listening.
+        handle: called in a new greenlet with the socket and the peer's address.
+    """
+
+    def __init__(
+        self, sock: socket.socket, handle: Callable[[Any, Any], None]
+    ) -> None:
+        sock.setblocking(False)
+        self._connect = handle
+        super().__init__(sock, handle)
+
+    def do_read(self) -> tuple[Any, Any] | None:
+        """Accept one connection; None if there is none."""
+        sock = self.socket
+        try:
+            fd, address = sock._accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return None
+        return Socket(sock.family, sock.type, sock.proto, fileno=fd), address
+
+    def do_handle(self, sock: Any, address: Any) -> None:
+        """Serve one connection in its greenlet."""
+        spawn_raw(self._connect, sock, address)
+
+
+def listen_tcp(
+    host: str | Sequence[str] | None,
+    port: int | None,
+    *,
+    reuse_port: bool = False,
+    backlog: int | None = None,
+) -> list[socket.socket]:
+    """Listen on TCP: one socket for each address of each host.
+
+    Args:
+        host: a name or address, or several; None and "" are all addresses, of
+            IPv4 and IPv6.
+        port: 0 has the kernel choose one, the same for all addresses.
+
+    Raises:
+        OSError: if an address cannot be had.
+    """
+    hosts: Sequence[str | None] = [host] if isinstance(host, str | None) else host
+    addresses = [
+        (family, address)
+        for name in hosts
+        for family, _, _, _, address in socket.getaddrinfo(
+            name or None, port or 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    ]
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in dict.fromkeys(addresses):
+            if not port and sockets:
+                address = (address[0], sockets[0].getsockname()[1], *address[2:])
+            sock = bind_tcp(family, address, reuse_port)
+            if sock is not None:
+                sockets.append(sock)
+                sock.listen(BACKLOG if backlog is None else backlog)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    if not sockets:
+        raise OSError(errno.EADDRNOTAVAIL, f"no address to listen on for {host!r}")
+    return sockets
+
+
+def bind_tcp(family: int, address: Any, reuse_port: bool) -> socket.socket | None:
+    """Bind one address; None if this machine has no such family."""
+    try:
+        sock: socket.socket = Socket(family, socket.SOCK_STREAM)
+    except OSError as exc:
+        if exc.errno == errno.EAFNOSUPPORT:
+            return None
+        raise
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            # The IPv4 addresses have sockets of their own.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except OSError as exc:
+        sock.close()
+        if family == socket.AF_INET6 and exc.errno == errno.EADDRNOTAVAIL:
+            return None  # IPv6 is built in but off, as in many containers
+        raise OSError(exc.errno, f"can't listen on {address!r}: {exc.strerror}") from None
+    return sock
+
+
+def listen_unix(
+    path: str | os.PathLike[str], *, mode: int | None = None, backlog: int | None = None
+) -> socket.socket:
+    """Listen on a Unix socket.
+
+    A socket file that nobody listens on any more is removed first.
+
+    Args:
+        mode: permissions of the socket file, such as 0o660.
+
+    Raises:
+        OSError: if the path cannot be had; EADDRINUSE if somebody listens there.
+    """
+    path = os.fspath(path)
+    remove_stale(path)
+    sock: socket.socket = Socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        if mode is not None:
+            os.chmod(path, mode)
+        sock.listen(BACKLOG if backlog is None else backlog)
+    except OSError as exc:
+        sock.close()
+        raise OSError(exc.errno, f"can't listen on {path!r}: {exc.strerror}") from None
+    return sock
+
+
+def remove_stale(path: str) -> None:
+    """Remove a socket file that refuses connections."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
+    with contextlib.closing(Socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError:
+            pass

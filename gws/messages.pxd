@@ -1,0 +1,27 @@
+cimport cython
+
+from .protocol.frames cimport Frame
+
+
+# Integers of C, set by the import of codes.py.
+cdef int OP_TEXT
+
+
+cdef class Messages:
+    cdef Py_ssize_t _high
+    cdef Py_ssize_t _low
+    cdef Py_ssize_t _max_size
+    cdef list _queue
+    cdef Py_ssize_t _head
+    cdef Py_ssize_t _size
+    cdef bytearray _part
+    cdef bint _part_is_text
+
+    cpdef put(self, Frame frame)
+    @cython.locals(queue=list)
+    cpdef get(self)
+    cpdef bint ready(self)
+    @cython.locals(n=Py_ssize_t)
+    cpdef bint full(self)
+    @cython.locals(n=Py_ssize_t)
+    cpdef bint has_room(self)

@@ -1,0 +1,44 @@
+cimport cython
+
+from .frames cimport Frame
+from .reader cimport Reader
+from .writer cimport write_frame
+
+
+# Integers of C, set by the import of codes.py.
+cdef int CLOSED
+cdef int CLOSING
+cdef int CONNECTING
+cdef int OP_BINARY
+cdef int OP_CLOSE
+cdef int OP_CONT
+cdef int OP_PING
+cdef int OP_PONG
+cdef int OP_TEXT
+cdef int OPEN
+
+
+cdef class Protocol:
+    cdef readonly object side
+    cdef readonly bint masked
+    cdef readonly int state_number
+    cdef Reader _reader
+    cdef readonly bytearray out
+    cdef public list events
+    cdef readonly object ending
+    cdef readonly bint deaf
+    cdef bint _sending
+    cdef readonly bytes ping_unanswered
+    cdef public bint eof_to_send
+    cdef readonly object close_rcvd
+    cdef readonly object close_sent
+    cdef readonly object close_rcvd_then_sent
+
+    @cython.locals(reader=Reader, frame=Frame)
+    cpdef receive_buffer(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
+    cpdef limit(self, max_size, max_fragment)
+    cpdef conclude(self)
+    cpdef answer_ping(self)
+    @cython.locals(opcode=int)
+    cdef _receive_control(self, Frame frame)
+    cdef _send_data(self, int opcode, object data, bint fin)

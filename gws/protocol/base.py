@@ -1,0 +1,405 @@
+"""What a connection is without its socket: octets in, events and octets out.
+
+`Protocol` holds the state of one WebSocket connection (RFC 6455). Who does the
+I/O calls, in this order:
+
+1. `receive_data` with what the peer sent, `receive_eof` when it ends;
+2. `events_received`: the frames that came;
+3. any of the ``send_`` methods, for what there is to answer;
+4. `data_to_send`, and writes what it returns; ``b""`` in it means: end the
+   stream in this direction (half-close);
+5. if `close_expected` says so, starts a timer and closes the socket when it
+   fires, or when the peer ends its stream.
+
+Pings are answered by themselves. A close frame, or a violation of the protocol,
+takes its turn: it is answered once the messages that came before it have been
+taken with `events_received`, in `data_to_send`; so an answer to the last message
+goes out before the close frame.
+"""
+
+from __future__ import annotations
+
+from ..exceptions import (
+    ConnectionClosed,
+    ConnectionClosedError,
+    ConnectionClosedOK,
+    InvalidState,
+    PayloadTooBig,
+    ProtocolError,
+    TooManyFragments,
+)
+from .codes import (
+    CLOSED,
+    CLOSING,
+    CONNECTING,
+    OP_BINARY,
+    OP_CLOSE,
+    OP_CONT,
+    OP_PING,
+    OP_PONG,
+    OP_TEXT,
+    OPEN,
+    CloseCode,
+    Side,
+    State,
+)
+from .frames import Close, Frame
+from .reader import HEADROOM, InvalidText, Reader
+from .types import BytesLike, MaxSize
+from .writer import write_frame
+
+
+#: With more than this waiting to be sent only the latest ping is answered.
+MAX_WAITING = 2**16
+
+
+class Protocol:
+    """One side of a WebSocket connection, without I/O.
+
+    It belongs to one thread at a time and never blocks. (More than 12 methods:
+    one for each verb of the RFC, and `receive_buffer`, `conclude`, `answer_ping`
+    for who reads and writes without copies.)
+
+    Args:
+        side: which end this is; a client masks what it sends.
+        state: where to start; OPEN when the opening handshake was done elsewhere.
+        max_size: the longest message taken, in bytes, or (message, fragment);
+            longer ones close the connection with 1009. None takes any.
+    """
+
+    def __init__(
+        self,
+        side: Side,
+        *,
+        state: State = State.OPEN,
+        max_size: MaxSize = 2**20,
+    ) -> None:
+        #: Which end of the connection this is.
+        self.side = side
+        #: Whether what is sent is masked.
+        self.masked = side == Side.CLIENT
+        #: The state as a plain integer of `codes`.
+        self.state_number = int(state)
+        self._reader = Reader(side == Side.SERVER, *split_max_size(max_size))
+        #: What waits to be sent. Who writes from here removes what was written.
+        self.out = bytearray()
+        #: What came and was not taken yet: frames; at first a request or response.
+        self.events: list[object] = []
+        #: What ended the incoming stream and was not answered yet: a close frame
+        #: or an error.
+        self.ending: Close | Exception | None = None
+        #: Nothing more of what comes is looked at.
+        self.deaf = False
+        # A message is being sent in fragments.
+        self._sending = False
+        #: The payload of the latest ping that is not answered yet.
+        self.ping_unanswered: bytes | None = None
+        #: Whether this direction of the stream ends after ``out``.
+        self.eof_to_send = False
+        #: The close frame that came; None until then.
+        self.close_rcvd: Close | None = None
+        #: The close frame that was sent; None until then.
+        self.close_sent: Close | None = None
+        #: Whether the peer's close frame came first; None unless both are there.
+        self.close_rcvd_then_sent: bool | None = None
+
+    def limit(self, max_size: int | None, max_fragment: int | None) -> None:
+        """Set other bounds for messages and fragments, before the first frame."""
+        self._reader.limit(max_size, max_fragment)
+
+    # Properties
+
+    @property
+    def state(self) -> State:
+        """Where the connection is in its life."""
+        return State(self.state_number)
+
+    @property
+    def close_code(self) -> int | None:
+        """The close code (RFC 6455, section 7.1.5); None while not closed.
+
+        1005 when the peer's close frame had none, 1006 when no close frame came.
+        """
+        if self.close_rcvd is not None:
+            return self.close_rcvd.code
+        if self.state_number == CLOSED or self.deaf:
+            return CloseCode.ABNORMAL_CLOSURE
+        return None
+
+    @property
+    def close_reason(self) -> str | None:
+        """The close reason (section 7.1.6); None while not closed."""
+        if self.close_rcvd is not None:
+            return self.close_rcvd.reason
+        return None if self.close_code is None else ""
+
+    @property
+    def close_exc(self) -> ConnectionClosed:
+        """The exception that tells how the connection ended."""
+        rcvd = self.close_rcvd
+        sent = self.close_sent
+        ok = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD)
+        clean = rcvd is not None and sent is not None
+        clean = clean and rcvd.code in ok and sent.code in ok  # type: ignore[union-attr]
+        kind = ConnectionClosedOK if clean else ConnectionClosedError
+        return kind(rcvd, sent, self.close_rcvd_then_sent)
+
+    # Public methods for receiving
+
+    def receive_data(self, data: BytesLike) -> None:
+        """Take octets that came; then call `events_received` and `data_to_send`."""
+        if self.state_number == CONNECTING:
+            self._receive_handshake(bytes(data))
+            return
+        buffer = bytearray(HEADROOM)
+        buffer += data
+        self.receive_buffer(buffer, HEADROOM, len(buffer))
+
+    def receive_buffer(self, buffer: bytearray, start: int, end: int) -> None:
+        """Take octets after the opening handshake, without a copy.
+
+        Their frames are unmasked in place. `HEADROOM` octets before ``start``
+        must be free to use.
+        """
+        if self.deaf:
+            return
+        reader = self._reader
+        try:
+            reader.load(buffer, start, end)
+            while self.ending is None:
+                frame = reader.next_frame()
+                if frame is None:
+                    return
+                if frame.first & 0x08:
+                    self._receive_control(frame)
+                else:
+                    self.events.append(frame)
+        except (ProtocolError, InvalidText, UnicodeDecodeError) as exc:
+            self.ending = exc
+        # Section 5.5.1 and 7.1.7: what follows a close frame, or comes to who
+        # failed the connection, is not processed.
+        self.deaf = True
+
+    def receive_eof(self) -> None:
+        """Take the end of the peer's stream, or the loss of the connection.
+
+        The state is CLOSED afterwards.
+        """
+        if self.state_number == CONNECTING:
+            self._receive_handshake_eof()
+        self.conclude()
+        self.state_number = CLOSED
+        self.deaf = True
+        self.eof_to_send = True
+
+    def events_received(self) -> list[object]:
+        """Return what came since the last call: `Frame` objects, in order.
+
+        Close frames are not among them: see `close_rcvd`. Before them, a server
+        gets one `Request`, a client one `Response`.
+        """
+        events = self.events
+        self.events = []
+        return events
+
+    def conclude(self) -> None:
+        """Answer what ended the incoming stream, if anything did.
+
+        `data_to_send` does it by itself; who takes octets from ``out`` calls
+        this once the messages that came before are handled.
+        """
+        ending = self.ending
+        if ending is None:
+            return
+        self.ending = None
+        if isinstance(ending, Close):
+            self._answer_close(ending)
+        else:
+            self.fail(close_code_for(ending), str(ending))
+
+    # Public methods for sending
+
+    def send_text(self, data: str | BytesLike, fin: bool = True) -> None:
+        """Send a text message, or its first fragment; bytes must be UTF-8.
+
+        Raises:
+            InvalidState: if the connection is not open.
+            ProtocolError: inside a fragmented message.
+        """
+        self._send_data(OP_TEXT, data, fin)
+
+    def send_binary(self, data: BytesLike, fin: bool = True) -> None:
+        """Send a binary message, or its first fragment. Raises as `send_text`."""
+        self._send_data(OP_BINARY, data, fin)
+
+    def send_continuation(self, data: str | BytesLike, fin: bool) -> None:
+        """Send a further fragment; raises as `send_text`."""
+        self._send_data(OP_CONT, data, fin)
+
+    def send_close(self, code: int | None = None, reason: str = "") -> None:
+        """Begin the closing handshake (RFC 6455, section 7.1.2).
+
+        Raises:
+            InvalidState: if the connection is not open.
+            ProtocolError: if the code or the reason may not be sent.
+        """
+        self._check_open()
+        close = Close(CloseCode.NO_STATUS_RCVD if code is None else code, reason)
+        if code is None and reason:
+            raise ProtocolError("a close reason needs a code")
+        self._write_close(close)
+
+    def send_ping(self, data: BytesLike) -> None:
+        """Send a ping; raises as `send_text`, and when it is over 125 bytes."""
+        self._send_control(OP_PING, data)
+
+    def send_pong(self, data: BytesLike) -> None:
+        """Send a pong nobody asked for; raises as `send_ping`."""
+        self._send_control(OP_PONG, data)
+
+    def fail(self, code: int, reason: str = "") -> None:
+        """Fail the WebSocket Connection (RFC 6455, section 7.1.7).
+
+        Sends a close frame, unless one was sent or ``code`` is 1006, and looks
+        at nothing more. A server also ends its stream; a client waits for the
+        server to (section 7.1.1).
+        """
+        if self.state_number == OPEN:
+            if code == CloseCode.ABNORMAL_CLOSURE:
+                self.state_number = CLOSING
+            else:
+                self._write_close(Close(code, cut_reason(reason)))
+        self.ending = None
+        self.deaf = True
+        if self.side == Side.SERVER:
+            self.eof_to_send = True
+
+    def answer_ping(self) -> None:
+        """Answer a ping that had to wait because much else did.
+
+        `data_to_send` does it; who takes octets from ``out`` calls this when it
+        has become empty.
+        """
+        data = self.ping_unanswered
+        if data is not None:
+            self.ping_unanswered = None
+            if self.state_number == OPEN:
+                write_frame(self.out, 0x80 | OP_PONG, data, self.masked)
+
+    def data_to_send(self) -> list[bytes]:
+        """Return what to write now; ``b""`` stands for the end of the stream."""
+        if not self.events:
+            self.conclude()
+        data = [bytes(self.out)] if self.out else []
+        self.out.clear()
+        self.answer_ping()
+        if self.out:
+            data.append(bytes(self.out))
+            self.out.clear()
+        if self.eof_to_send:
+            data.append(b"")
+        return data
+
+    def close_expected(self) -> bool:
+        """Tell whether the TCP connection should end soon, by whoever closes it.
+
+        It should once the closing handshake has begun or the connection has
+        failed; a timer must bound it.
+        """
+        return self.state_number >= CLOSING
+
+    # Private methods
+
+    def _receive_handshake(self, data: bytes) -> None:
+        raise InvalidState("the opening handshake belongs to a subclass")
+
+    def _receive_handshake_eof(self) -> None:
+        raise InvalidState("the opening handshake belongs to a subclass")
+
+    def _open(self, leftover: bytes) -> None:
+        # The opening handshake is done; what came behind it is frames.
+        self.state_number = OPEN
+        if leftover:
+            self.receive_data(leftover)
+
+    def _end_handshake(self) -> None:
+        # It failed: nothing more comes from us, and nothing more is looked at.
+        self.state_number = CLOSING
+        self.deaf = True
+        self.eof_to_send = True
+
+    def _receive_control(self, frame: Frame) -> None:
+        opcode = frame.first & 0x0F
+        if opcode == OP_CLOSE:
+            self.ending = Close.parse(frame.data)
+            return
+        if opcode == OP_PING and self.state_number == OPEN:
+            # Section 5.5.2: "an endpoint MUST send a Pong frame in response".
+            # Section 5.5.3: with several pings unanswered, it "MAY elect to
+            # send a Pong frame for only the most recently processed Ping".
+            self.ping_unanswered = frame.data
+            if len(self.out) <= MAX_WAITING:
+                self.answer_ping()
+        self.events.append(frame)
+
+    def _answer_close(self, close: Close) -> None:
+        self.close_rcvd = close
+        if self.state_number == OPEN:
+            # Section 5.5.1: "If an endpoint receives a Close frame and did not
+            # previously send a Close frame, the endpoint MUST send a Close frame
+            # in response." "the endpoint typically echos the status code it
+            # received"
+            self._write_close(close, rcvd_first=True)
+        elif self.close_sent is not None:
+            self.close_rcvd_then_sent = False
+        # Section 7.1.1: the server closes the TCP connection, the client waits
+        # for it.
+        if self.side == Side.SERVER:
+            self.eof_to_send = True
+
+    def _write_close(self, close: Close, rcvd_first: bool = False) -> None:
+        data = close.serialize()
+        write_frame(self.out, 0x80 | OP_CLOSE, data, self.masked)
+        self.close_sent = close
+        if rcvd_first:
+            self.close_rcvd_then_sent = True
+        self.state_number = CLOSING
+
+    def _check_open(self) -> None:
+        if self.state_number != OPEN:
+            raise InvalidState(f"connection is {self.state.name.lower()}")
+
+    def _send_data(self, opcode: int, data: str | BytesLike, fin: bool) -> None:
+        self._check_open()
+        # Section 5.4: fragments of one message follow each other.
+        if self._sending and opcode != OP_CONT:
+            raise ProtocolError("expected a continuation frame")
+        if not self._sending and opcode == OP_CONT:
+            raise ProtocolError("unexpected continuation frame")
+        write_frame(self.out, fin << 7 | opcode, data, self.masked)
+        self._sending = not fin
+
+    def _send_control(self, opcode: int, data: BytesLike) -> None:
+        self._check_open()
+        if len(data) > 125:
+            raise ProtocolError("control frame too long")
+        write_frame(self.out, 0x80 | opcode, data, self.masked)
+
+
+def split_max_size(max_size: MaxSize) -> tuple[int | None, int | None]:
+    """Return the bounds of a message and of a fragment."""
+    return max_size if isinstance(max_size, tuple) else (max_size, None)
+
+
+def close_code_for(exc: Exception) -> int:
+    """Return the close code that tells the peer what it did (section 7.4.1)."""
+    if isinstance(exc, PayloadTooBig | TooManyFragments):
+        return CloseCode.MESSAGE_TOO_BIG
+    if isinstance(exc, ProtocolError):
+        return CloseCode.PROTOCOL_ERROR
+    return CloseCode.INVALID_DATA
+
+
+def cut_reason(reason: str) -> str:
+    """Cut a close reason to the 123 octets of UTF-8 that fit."""
+    return reason.encode()[:123].decode(errors="ignore")

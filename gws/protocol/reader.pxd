@@ -1,0 +1,76 @@
+cimport cython
+from libc.stdint cimport uint32_t
+
+from ._speedups cimport (
+    append_bytes,
+    check_utf8,
+    rotate_key,
+    take_bytes,
+    take_text,
+    unmask,
+)
+from .frames cimport Frame, check_first, check_length, check_mask_bit
+
+
+# Integers of C, set by the import of codes.py.
+cdef int OP_CONT
+cdef int OP_TEXT
+
+
+cdef class Reader:
+    cdef bint _masked
+    # Lengths are unsigned and wide until they have been compared with a limit.
+    cdef unsigned long long _max_size
+    cdef unsigned long long _max_fragment
+    cdef bytearray _buffer
+    cdef Py_ssize_t _position
+    cdef Py_ssize_t _end
+    cdef bytes _tail
+    cdef int _first
+    cdef bytearray _part
+    cdef unsigned long long _missing
+    cdef uint32_t _key
+    cdef int _opcode
+    cdef unsigned long long _size
+    cdef Py_ssize_t _n_fragments
+    cdef bytes _pending
+
+    cpdef limit(self, max_size, max_fragment)
+    @cython.locals(tail=bytes, n=Py_ssize_t)
+    cpdef load(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
+    @cython.locals(
+        buffer=bytearray,
+        position=Py_ssize_t,
+        n_there=cython.ulonglong,
+        n_header=cython.ulonglong,
+        first=int,
+        second=int,
+        n=cython.ulonglong,
+        key=uint32_t,
+    )
+    cpdef Frame next_frame(self)
+    cdef _keep_header(self, bytearray buffer)
+    @cython.locals(n=cython.ulonglong, i=Py_ssize_t)
+    cdef unsigned long long _long_length(
+        self, bytearray buffer, Py_ssize_t position, int form
+    ) except? 0
+    cdef _begin_data(self, int first, unsigned long long n)
+    @cython.locals(
+        buffer=bytearray,
+        part=bytearray,
+        start=Py_ssize_t,
+        end=Py_ssize_t,
+        n_there=cython.ulonglong,
+        first=int,
+    )
+    cdef Frame _continue_payload(self)
+    @cython.locals(pending=bytes)
+    cdef _check_text(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
+    @cython.locals(frame=Frame)
+    cdef Frame _whole_frame(
+        self, int first, bytearray buffer, Py_ssize_t start, Py_ssize_t end
+    )
+    @cython.locals(frame=Frame)
+    cdef Frame _checked_frame(
+        self, int first, bytearray buffer, Py_ssize_t start, Py_ssize_t end
+    )

@@ -1,0 +1,268 @@
+"""Octets in, one `Frame` after another out (RFC 6455, section 5).
+
+The reader takes each frame as far as it has come and never allocates by what a
+header only claims. A payload that is whole in the buffer is unmasked in place
+and copied once; one that comes in pieces is gathered in a buffer that grows by
+what came. Text is checked as it arrives.
+
+    reader.load(buffer, start, end)
+    while (frame := reader.next_frame()) is not None: ...
+
+The buffer belongs to the caller, who may use it again once `next_frame` has
+returned None. `HEADROOM` octets before ``start`` must be free: there the reader
+puts back the header that the last buffer cut in two.
+"""
+
+from __future__ import annotations
+
+from ..exceptions import PayloadTooBig, ProtocolError, TooManyFragments
+from .codes import OP_CONT, OP_TEXT
+from .frames import Frame, check_first, check_length, check_mask_bit
+from .mask import (
+    append_bytes,
+    check_utf8,
+    rotate_key,
+    take_bytes,
+    take_text,
+    unmask,
+)
+
+
+#: The room that a buffer needs before the octets that were read into it: a
+#: header of 2 + 8 + 4 octets that is not whole has 13 at most.
+HEADROOM = 16
+
+#: The most fragments that one message may have. Their payload is bounded by
+#: the size limit; this bounds what empty fragments can cost.
+MAX_FRAGMENTS = 2**17
+
+#: Section 5.2: no payload is longer ("the most significant bit MUST be 0").
+NO_LIMIT = 2**63 - 1
+
+
+class InvalidText(Exception):
+    """A text message is not UTF-8; close code 1007 (RFC 6455, section 8.1)."""
+
+
+class Reader:
+    """Reads the frames of one side of a connection.
+
+    Args:
+        masked: whether the frames must be masked: a server's reader says True.
+        max_size: the longest message, in bytes; None takes any.
+        max_fragment: the longest fragment, in bytes; None takes any.
+    """
+
+    def __init__(
+        self, masked: bool, max_size: int | None, max_fragment: int | None
+    ) -> None:
+        self._masked = masked
+        self.limit(max_size, max_fragment)
+        # The buffer that is being read, and the octets of a header cut in two.
+        self._buffer: bytearray | None = None
+        self._position = 0
+        self._end = 0
+        self._tail: bytes | None = None
+        # The frame whose payload is not whole: its first octet (-1: none), what
+        # has come of it, what is missing, and the key for what comes next.
+        self._first = -1
+        self._part: bytearray | None = None
+        self._missing = 0
+        self._key = 0
+        # The message whose fragments are coming.
+        self._opcode = OP_CONT
+        self._size = 0
+        self._n_fragments = 0
+        # The octets of a character that is not whole.
+        self._pending = b""
+
+    def limit(self, max_size: int | None, max_fragment: int | None) -> None:
+        """Set the limits, between two messages."""
+        self._max_size = NO_LIMIT if max_size is None else max_size
+        self._max_fragment = NO_LIMIT if max_fragment is None else max_fragment
+
+    def load(self, buffer: bytearray, start: int, end: int) -> None:
+        """Take the octets between ``start`` and ``end`` to read from."""
+        tail = self._tail
+        if tail is not None:
+            n = len(tail)
+            buffer[start - n : start] = tail
+            start -= n
+            self._tail = None
+        self._buffer = buffer
+        self._position = start
+        self._end = end
+
+    def next_frame(self) -> Frame | None:
+        """Return the next whole frame; None when the buffer is used up.
+
+        Raises:
+            ProtocolError: if the peer breaks the protocol (1002).
+            InvalidText: if a text message is not UTF-8 (1007).
+            PayloadTooBig, TooManyFragments: if a limit is passed (1009).
+        """
+        if self._first >= 0:
+            return self._continue_payload()
+        buffer = self._buffer
+        if buffer is None:
+            return None
+        position = self._position
+        n_there = self._end - position
+        # 1. FIN, RSV, opcode; MASK and the 7 bits of the length.
+        if n_there < 2:
+            self._keep_header(buffer)
+            return None
+        first = buffer[position]
+        second = buffer[position + 1]
+        if first & 0x70 or first & 0x07 > 2 or first & 0x88 == 0x08:
+            check_first(first)
+        if (second & 0x80 != 0) != self._masked:
+            check_mask_bit(second, self._masked)
+        # 2. The rest of the length.
+        n = second & 0x7F
+        n_header = 2 if n < 126 else 4 if n == 126 else 10
+        if self._masked:
+            n_header += 4
+        if first & 0x08 and n > 125:
+            # Section 5.5: "MUST have a payload length of 125 bytes or less"
+            raise ProtocolError("control frame too long")
+        if n_there < n_header:
+            self._keep_header(buffer)
+            return None
+        if n >= 126:
+            n = self._long_length(buffer, position + 2, n)
+        # 3. What the message allows, before an octet of the payload is taken.
+        if not first & 0x08:
+            self._begin_data(first, n)
+        # 4. The key.
+        position += n_header
+        key = 0
+        if self._masked:
+            key = (
+                buffer[position - 4]
+                | buffer[position - 3] << 8
+                | buffer[position - 2] << 16
+                | buffer[position - 1] << 24
+            )
+        # 5. The payload.
+        n_there = self._end - position
+        if n <= n_there:
+            self._position = position + n
+            if self._masked:
+                unmask(buffer, position, position + n, key)
+            return self._whole_frame(first, buffer, position, position + n)
+        self._first = first
+        self._part = bytearray()
+        self._missing = n
+        self._key = key
+        self._position = position
+        return self._continue_payload()
+
+    def _keep_header(self, buffer: bytearray) -> None:
+        # Keep what has come of a header; the buffer is used up.
+        if self._position < self._end:
+            self._tail = take_bytes(buffer, self._position, self._end)
+        self._buffer = None
+
+    def _long_length(self, buffer: bytearray, position: int, form: int) -> int:
+        # Network byte order, 16 or 64 bits.
+        n = 0
+        for i in range(position, position + (2 if form == 126 else 8)):
+            n = n << 8 | buffer[i]
+        check_length(form, n)
+        return n
+
+    def _begin_data(self, first: int, n: int) -> None:
+        # Section 5.4: a message is one frame with an opcode, and, unless that
+        # has FIN set, frames with opcode 0 up to one with FIN set; fragments of
+        # one message "MUST NOT be interleaved" with those of another.
+        if first & 0x0F == OP_CONT:
+            if self._opcode == OP_CONT:
+                raise ProtocolError("unexpected continuation frame")
+            self._n_fragments += 1
+            if self._n_fragments > MAX_FRAGMENTS:
+                raise TooManyFragments(self._n_fragments, MAX_FRAGMENTS)
+        else:
+            if self._opcode != OP_CONT:
+                raise ProtocolError("expected a continuation frame")
+            self._opcode = first & 0x0F
+            self._n_fragments = 1
+        if n > self._max_fragment:
+            raise PayloadTooBig(n, self._max_fragment)
+        # By subtraction: the sum could overflow.
+        if n > self._max_size - self._size:
+            raise PayloadTooBig(n, self._max_size, self._size)
+        self._size += n
+
+    def _continue_payload(self) -> Frame | None:
+        # Gather what has come of a payload that the buffer did not hold whole.
+        buffer = self._buffer
+        start = self._position
+        end = self._end
+        if buffer is None or start == end:
+            self._buffer = None
+            return None
+        n_there = end - start
+        if n_there > self._missing:
+            end = start + self._missing
+        if self._masked:
+            unmask(buffer, start, end, self._key)
+            self._key = rotate_key(self._key, end - start)
+        first = self._first
+        part = self._part
+        assert part is not None  # it is there while _first is
+        if not first & 0x08 and self._opcode == OP_TEXT:
+            self._check_text(buffer, start, end)
+        append_bytes(part, buffer, start, end)
+        self._position = end
+        self._missing -= end - start
+        if self._missing:
+            self._buffer = None
+            return None
+        self._first = -1
+        self._part = None
+        return self._checked_frame(first, part, 0, len(part))
+
+    def _check_text(self, buffer: bytearray, start: int, end: int) -> None:
+        # Section 8.1: "When an endpoint is to interpret a byte stream as UTF-8
+        # but finds that the byte stream is not, in fact, a valid UTF-8 stream,
+        # that endpoint MUST _Fail the WebSocket Connection_".
+        pending = check_utf8(self._pending, buffer, start, end)
+        if pending is None:
+            raise InvalidText("invalid UTF-8")
+        self._pending = pending
+
+    def _whole_frame(
+        self, first: int, buffer: bytearray, start: int, end: int
+    ) -> Frame:
+        # A frame whose payload lies in the buffer, unmasked, its text unchecked.
+        if first == 0x80 | OP_TEXT:
+            frame = Frame.__new__(Frame)
+            frame.first = first
+            try:
+                frame.payload = take_text(buffer, start, end)
+            except UnicodeDecodeError:
+                raise InvalidText("invalid UTF-8") from None
+            self._opcode = OP_CONT
+            self._size = 0
+            return frame
+        if not first & 0x08 and self._opcode == OP_TEXT:
+            self._check_text(buffer, start, end)
+        return self._checked_frame(first, buffer, start, end)
+
+    def _checked_frame(
+        self, first: int, buffer: bytearray, start: int, end: int
+    ) -> Frame:
+        # The same once all of its text is checked.
+        frame = Frame.__new__(Frame)
+        frame.first = first
+        if first & 0x88 == 0x80:  # the last frame of a message
+            if self._pending:
+                raise InvalidText("invalid UTF-8: the text ends inside a character")
+            self._opcode = OP_CONT
+            self._size = 0
+        if first == 0x80 | OP_TEXT:
+            frame.payload = take_text(buffer, start, end)
+        else:
+            frame.payload = take_bytes(buffer, start, end)
+        return frame

@@ -1,0 +1,271 @@
+"""A server's side of a connection: a request in, the answer and then frames out.
+
+`ServerProtocol` adds the opening handshake (RFC 6455, section 4.2) to `Protocol`.
+The `Request` is the first of `events_received`; answer it with
+
+    protocol.send_response(protocol.accept(request))
+
+or with `reject` in the place of `accept`. A request that is none has been
+answered already: see `handshake_exc`. Who parsed the request elsewhere, in a WSGI
+server say, gives it to `receive_request`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+
+from ..exceptions import (
+    InvalidHandshake,
+    InvalidHeader,
+    InvalidMessage,
+    InvalidMethod,
+    InvalidOrigin,
+    InvalidProtocol,
+    InvalidUpgrade,
+    NegotiationError,
+    RequestLineTooLong,
+    SecurityError,
+)
+from .base import Protocol
+from .codes import Side, State
+from .datastructures import Headers
+from .handshake import build_response, check_request
+from .headers import parse_host, parse_subprotocol
+from .http11 import Request, RequestReader, Response
+from .origins import Origins, check_origin
+from .types import MaxSize
+
+
+#: Chooses one of the subprotocols that the client offers, or None.
+SelectSubprotocol = Callable[[Sequence[str]], str | None]
+
+# What a server answers to what is wrong with a request; the first that fits.
+STATUSES: list[tuple[type[InvalidHandshake], HTTPStatus]] = [
+    (InvalidMethod, HTTPStatus.METHOD_NOT_ALLOWED),
+    (InvalidProtocol, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED),
+    (RequestLineTooLong, HTTPStatus.REQUEST_URI_TOO_LONG),
+    (SecurityError, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE),
+    (InvalidUpgrade, HTTPStatus.UPGRADE_REQUIRED),
+    (InvalidOrigin, HTTPStatus.FORBIDDEN),
+    (InvalidHandshake, HTTPStatus.BAD_REQUEST),
+]
+
+
+class ServerProtocol(Protocol):
+    """A server's side of a WebSocket connection, without I/O.
+
+    Args:
+        origins: who may connect; see `check_origin`.
+        allowed_hosts: the names that the Host header may have; None is any.
+        subprotocols: those we speak, the best first; a client must offer one.
+        select_subprotocol: chooses instead; it gets what the client offers.
+        max_size: as in `Protocol`.
+    """
+
+    __slots__ = (
+        "_leftover",
+        "_request_reader",
+        "allowed_hosts",
+        "handshake_exc",
+        "origins",
+        "request_head",
+        "select_subprotocol",
+        "subprotocol",
+        "subprotocols",
+    )
+
+    def __init__(
+        self,
+        *,
+        origins: Origins = "same",
+        allowed_hosts: Sequence[str] | None = None,
+        subprotocols: Sequence[str] | None = None,
+        select_subprotocol: SelectSubprotocol | None = None,
+        max_size: MaxSize = 2**20,
+    ) -> None:
+        super().__init__(Side.SERVER, state=State.CONNECTING, max_size=max_size)
+        self.origins = origins
+        self.allowed_hosts = allowed_hosts
+        self.subprotocols = subprotocols
+        self.select_subprotocol = select_subprotocol
+        #: What was agreed on; None if there was nothing to.
+        self.subprotocol: str | None = None
+        #: Why the opening handshake failed; None if it did not.
+        self.handshake_exc: Exception | None = None
+        #: The request as it came; `parse_request` reads it.
+        self.request_head = b""
+        self._request_reader: RequestReader | None = RequestReader()
+        self._leftover = b""
+
+    # Public methods
+
+    def receive_request(self, request: Request, leftover: bytes = b"") -> None:
+        """Take a request that was parsed elsewhere.
+
+        Args:
+            leftover: octets that came behind it.
+        """
+        self._request_reader = None
+        self._leftover = leftover
+        try:
+            check_is_bare(request.headers)
+            self._check_host(request.headers)
+        except InvalidHandshake as exc:
+            self._refuse(exc)
+        else:
+            self.events.append(request)
+
+    def accept(self, request: Request) -> Response:
+        """Make the response to ``request``: 101, or what says why not.
+
+        Nothing is sent yet: see `send_response`. `handshake_exc` tells a refusal.
+        """
+        headers = Headers()
+        try:
+            key = check_request(request.headers)
+            check_origin(request.headers, self.origins)
+            self.subprotocol = self._negotiate_subprotocol(request.headers)
+        except InvalidHandshake as exc:
+            self.handshake_exc = exc
+            return refusal(exc)
+        build_response(headers, key)
+        if self.subprotocol is not None:
+            headers["Sec-WebSocket-Protocol"] = self.subprotocol
+        return Response(101, "Switching Protocols", headers)
+
+    def reject(self, status: int, text: str) -> Response:
+        """Make a response that refuses the handshake; see `send_response`.
+
+        Args:
+            status: an HTTP status code, not 101.
+            text: the body.
+        """
+        return text_response(status, text)
+
+    def send_response(self, response: Response) -> None:
+        """Send the response: the connection is open after 101, else it ends.
+
+        Octets that came with a request that was accepted are frames; with one
+        that was refused they are nothing: they are never read as HTTP.
+        """
+        if response.status_code == 101:
+            self.out.extend(response.serialize())
+            leftover, self._leftover = self._leftover, b""
+            self._open(leftover)
+            return
+        if "Connection" not in response.headers:
+            response.headers["Connection"] = "close"
+        self.out.extend(response.serialize())
+        self._leftover = b""
+        self._end_handshake()
+
+    # Private methods
+
+    def _receive_handshake(self, data: bytes) -> None:
+        if self._request_reader is None:
+            self._leftover += data
+            return
+        try:
+            request = self._request_reader.feed(data)
+        except InvalidHandshake as exc:
+            self._refuse(exc)
+            return
+        if request is not None:
+            self.request_head = self._request_reader.head
+            self.receive_request(request, self._request_reader.leftover)
+
+    def _receive_handshake_eof(self) -> None:
+        if self._request_reader is not None and self.handshake_exc is None:
+            try:
+                self._request_reader.feed_eof()
+            except InvalidMessage as exc:
+                self.handshake_exc = exc
+
+    def _refuse(self, exc: InvalidHandshake) -> None:
+        self.handshake_exc = exc
+        self.send_response(refusal(exc))
+
+    def _check_host(self, headers: Headers) -> None:
+        # RFC 9112, section 3.2: "A server MUST respond with a 400 (Bad Request)
+        # status code to any HTTP/1.1 request message that lacks a Host header
+        # field and to any request message that contains more than one Host
+        # header field line or a Host header field with an invalid field value."
+        hosts = headers.get_all("Host")
+        if len(hosts) != 1:
+            raise InvalidHeader("Host", "multiple values" if hosts else None)
+        host, _ = parse_host(hosts[0])
+        if self.allowed_hosts is not None and host not in self.allowed_hosts:
+            raise InvalidHeader("Host", f"{hosts[0]} (see the option allowed_hosts)")
+
+    def _negotiate_subprotocol(self, headers: Headers) -> str | None:
+        # Section 4.2.2: "either a single value representing the subprotocol the
+        # server is ready to use or null".
+        offered = [
+            subprotocol
+            for value in headers.get_all("Sec-WebSocket-Protocol")
+            for subprotocol in parse_subprotocol(value)
+        ]
+        if self.select_subprotocol is not None:
+            chosen = self.select_subprotocol(offered)
+            if chosen is not None and chosen not in offered:
+                raise ValueError(f"select_subprotocol chose {chosen!r}: not offered")
+            return chosen
+        if not self.subprotocols:
+            return None
+        for subprotocol in self.subprotocols:
+            if subprotocol in offered:
+                return subprotocol
+        raise NegotiationError(
+            "unsupported subprotocol; expected one of " + ", ".join(self.subprotocols)
+        )
+
+
+def check_is_bare(headers: Headers) -> None:
+    """Check that a request has no body.
+
+    A body would have to be told from frames, and two parsers that disagree about
+    it would let one smuggle a request past the other.
+
+    Raises:
+        InvalidHeader: if it has.
+    """
+    if "Transfer-Encoding" in headers:
+        raise InvalidHeader("Transfer-Encoding", "unsupported")
+    if any(value.strip() != "0" for value in headers.get_all("Content-Length")):
+        raise InvalidHeader("Content-Length", "unsupported: a request has no body")
+
+
+def refusal(exc: InvalidHandshake) -> Response:
+    """Make the response that tells what is wrong with a request."""
+    status = next(status for kind, status in STATUSES if isinstance(exc, kind))
+    is_version = isinstance(exc, InvalidHeader) and exc.name == "Sec-WebSocket-Version"
+    if is_version:
+        status = HTTPStatus.UPGRADE_REQUIRED
+    text = f"Failed to open a WebSocket connection: {exc}.\n"
+    if isinstance(exc, InvalidOrigin):
+        text += "The server's option origins says who may connect.\n"
+    if isinstance(exc, InvalidUpgrade):
+        text += "This is a WebSocket server; a browser can't open it like a page.\n"
+    response = text_response(status, text)
+    if status is HTTPStatus.UPGRADE_REQUIRED:
+        # RFC 9110, section 15.5.22: "MUST send an Upgrade header field in a 426
+        # response"; RFC 6455, section 4.4: "the server MUST abort ... and
+        # include a |Sec-WebSocket-Version| header".
+        response.headers["Upgrade"] = "websocket"
+        response.headers["Connection"] = "Upgrade, close"
+        response.headers["Sec-WebSocket-Version"] = "13"
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        # RFC 9110, section 15.5.6: "MUST generate an Allow header field"
+        response.headers["Allow"] = "GET"
+    return response
+
+
+def text_response(status: int, text: str) -> Response:
+    """Make a response whose body is plain text."""
+    status = HTTPStatus(status)
+    body = text.encode()
+    headers = Headers()
+    headers["Content-Length"] = str(len(body))
+    headers["Content-Type"] = "text/plain; charset=utf-8"
+    return Response(status.value, status.phrase, headers, body)

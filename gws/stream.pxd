@@ -1,0 +1,27 @@
+cimport cython
+
+from .protocol._speedups cimport recv_fd, send_fd
+
+
+cdef class Stream:
+    cdef readonly object sock
+    cdef int _fd
+    cdef object _loop
+    cdef bytearray _buffer
+    cdef readonly bytearray out
+    cdef bint _direct
+    cdef object _on_readable
+    cdef object _read_watcher
+    cdef bint _more
+    cdef object _write_watcher
+    cdef readonly bint paused
+    cdef bint _shut
+
+    cpdef pause(self)
+    cpdef resume(self)
+    cpdef Py_ssize_t read(self) except -2
+    @cython.locals(n=Py_ssize_t)
+    cdef Py_ssize_t _read_tls(self) except -2
+    @cython.locals(out=bytearray, n=Py_ssize_t)
+    cpdef flush(self)
+    cdef Py_ssize_t _write_tls(self) except -2

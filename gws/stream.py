@@ -1,0 +1,241 @@
+"""A non-blocking socket on the gevent hub: octets in, octets out.
+
+Reading is driven by the hub: one persistent watcher calls back, and `read` takes
+what is there into a buffer that all connections of the hub share. Writing is
+corked: who has something to send appends it to ``out``, and `flush` hands all of
+it to the kernel in one call. What the kernel does not take stays in ``out``; a
+second watcher, there only while it is needed, says when to go on.
+
+Nothing here knows what the octets mean, and nothing here blocks.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from gevent.socket import wait_read, wait_write
+
+from .protocol.mask import recv_fd, send_fd
+from .protocol.reader import HEADROOM
+
+
+#: The most that is read at once. A connection that always has data gives way to
+#: the others after this much.
+READ_SIZE = 2**17
+
+READ = 1
+WRITE = 2
+
+#: The read or write would block; for TLS it may wait for the other direction.
+NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+def read_buffer() -> bytearray:
+    """Return a new buffer to be shared by the streams of a hub."""
+    return bytearray(HEADROOM + READ_SIZE)
+
+
+class Stream:
+    """One socket. All of it belongs to the thread of its hub.
+
+    Args:
+        sock: connected, plain or TLS, from `socket` or from gevent; the stream
+            owns it from now on and makes it non-blocking.
+        hub: the hub whose loop calls back.
+        buffer: where `read` puts what came, behind `HEADROOM`.
+        out: what waits to be written; others append to it.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        hub: Any,
+        buffer: bytearray,
+        out: bytearray,
+    ) -> None:
+        sock.setblocking(False)
+        self.sock: Any = sock
+        self._fd = sock.fileno()
+        self._loop = hub.loop
+        self._buffer = buffer
+        self.out = out
+        # Plain sockets are read and written by descriptor (measured: 8 % more
+        # messages a second than by the socket's methods).
+        self._direct = os.name == "posix" and not isinstance(sock, ssl.SSLSocket)
+        self._on_readable: Callable[[], None] | None = None
+        self._read_watcher: Any = None
+        self._write_watcher: Any = None
+        # TLS may hold octets that the descriptor does not announce.
+        self._more = False
+        #: Reading has stopped; `resume` starts it again.
+        self.paused = False
+        # This direction has ended.
+        self._shut = False
+
+    def start(self, on_readable: Callable[[], None]) -> None:
+        """Call ``on_readable`` in the hub whenever there is something to read."""
+        self._on_readable = on_readable
+        self._read_watcher = self._loop.io(self._fd, READ)
+        self._read_watcher.start(on_readable)
+
+    def pause(self) -> None:
+        """Stop reading; the kernel's window then slows down the peer."""
+        if self._read_watcher is not None and not self.paused:
+            self.paused = True
+            self._read_watcher.stop()
+
+    def resume(self) -> None:
+        """Read again after `pause`."""
+        if self._read_watcher is not None and self.paused:
+            self.paused = False
+            self._read_watcher.start(self._on_readable)
+            if self._more:
+                self._loop.run_callback(self._read_more)
+
+    def read(self) -> int:
+        """Read once into the shared buffer.
+
+        Returns:
+            How many octets came; 0 at the end of the stream; -1 if none are there.
+
+        Raises:
+            OSError: if the connection is broken.
+        """
+        if self._fd < 0:
+            return -1
+        if self._direct:
+            return recv_fd(self._fd, self._buffer, HEADROOM)
+        return self._read_tls()
+
+    def _read_tls(self) -> int:
+        # A record at a time, until the buffer is full or nothing is left that
+        # the descriptor would not announce.
+        n = 0
+        self._more = False
+        with memoryview(self._buffer) as view, view[HEADROOM:] as room:
+            try:
+                n = self.sock.recv_into(room)
+                while 0 < n < READ_SIZE and self.sock.pending():
+                    n += self.sock.recv_into(room[n:])
+            except NOT_NOW:
+                return n or -1
+        self._more = n == READ_SIZE
+        if self._more and not self.paused:
+            self._loop.run_callback(self._read_more)
+        return n
+
+    def _read_more(self) -> None:
+        # What TLS had decrypted when the buffer was full.
+        if self._more and not self.paused and self._on_readable is not None:
+            self._on_readable()
+
+    def flush(self) -> None:
+        """Write as much of ``out`` as the kernel takes now.
+
+        Raises:
+            OSError: if the connection is broken.
+        """
+        out = self.out
+        while out and self._fd >= 0:
+            n = send_fd(self._fd, out) if self._direct else self._write_tls()
+            if n == len(out):
+                out.clear()
+            elif n >= 0:
+                del out[:n]
+                if not self._direct and n:
+                    continue  # a record at a time
+                return
+            else:
+                return
+
+    def _write_tls(self) -> int:
+        try:
+            # gevent's TLS socket returns 0 where the standard one raises.
+            return self.sock.send(self.out) or -1
+        except NOT_NOW:
+            return -1
+
+    def wait_writable(self, on_writable: Callable[[], None]) -> None:
+        """Call ``on_writable`` in the hub when the kernel takes more."""
+        if self._write_watcher is None and self._fd >= 0:
+            self._write_watcher = self._loop.io(self._fd, WRITE)
+            self._write_watcher.start(on_writable)
+
+    def stop_waiting_writable(self) -> None:
+        """Undo `wait_writable`."""
+        if self._write_watcher is not None:
+            self._write_watcher.close()
+            self._write_watcher = None
+
+    def stop_reading(self) -> None:
+        """Stop reading for good: the stream has ended."""
+        if self._read_watcher is not None:
+            self._read_watcher.close()
+            self._read_watcher = None
+            self._on_readable = None
+
+    def shut(self) -> None:
+        """End the stream in our direction; the peer reads to its end."""
+        if self._shut or self._fd < 0:
+            return
+        self._shut = True
+        try:
+            if self._direct:
+                self.sock.shutdown(socket.SHUT_WR)
+            else:
+                # Sends close_notify; that the peer has not sent its own yet is
+                # an error here, and no matter.
+                self.sock.unwrap()
+        except (OSError, ValueError):
+            pass
+
+    def close(self) -> None:
+        """Close the socket, once, after its watchers.
+
+        Only then may the kernel give its descriptor to somebody else.
+        """
+        self.stop_reading()
+        self.stop_waiting_writable()
+        if self._fd >= 0:
+            self.shut()
+            self._fd = -1
+            self.sock.close()
+
+
+def wrap_tls(
+    sock: Any,
+    context: ssl.SSLContext,
+    *,
+    server_side: bool,
+    server_hostname: str | None = None,
+) -> ssl.SSLSocket:
+    """Do the TLS handshake on a connected socket, waiting cooperatively.
+
+    The socket given is used up; on an error the connection is closed.
+
+    Raises:
+        OSError: if it fails (`ssl.SSLError` is one).
+    """
+    sock.setblocking(False)
+    tls = context.wrap_socket(
+        sock,
+        server_side=server_side,
+        server_hostname=server_hostname,
+        do_handshake_on_connect=False,
+    )
+    try:
+        while True:
+            try:
+                tls.do_handshake()
+                return tls
+            except ssl.SSLWantReadError:
+                wait_read(tls.fileno())
+            except ssl.SSLWantWriteError:
+                wait_write(tls.fileno())
+    except BaseException:
+        tls.close()
+        raise

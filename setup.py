@@ -1,0 +1,131 @@
+"""Which modules of gws are compiled, how, and the seal that ties them to their sources.
+
+Everything else about the package stands in pyproject.toml. ``GWS_COMPILE=no``
+builds the pure package; so does any Python but CPython, and Windows. There is no
+fallback: where the extensions belong to the package, failing to build them fails.
+"""
+
+import os
+import platform
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+
+ROOT = Path(__file__).parent
+
+# Typed Python, each with a .pxd of the same name beside it. The built extension
+# comes to lie next to the .py and shadows it.
+HOT_MODULES = [
+    "gws/protocol/frames.py",
+    "gws/protocol/reader.py",
+    "gws/protocol/writer.py",
+    "gws/protocol/base.py",
+    "gws/stream.py",
+    "gws/messages.py",
+    "gws/connection.py",
+]
+
+# The one kernel in Cython's own syntax; its twin in Python is mask.py.
+KERNEL = "gws/protocol/_speedups.pyx"
+
+# What the extensions were built from, in the format of sha256sum(1). It lies in
+# the package beside them; tests/conftest.py compares it with the checkout.
+SEAL = "gws/_build.sha256"
+
+DIRECTIVES = {
+    "language_level": 3,
+    # An annotation says what mypy checks; what C gets stands in the .pxd.
+    "annotation_typing": False,
+    "auto_pickle": False,
+}
+
+COMPILE = (
+    os.environ.get("GWS_COMPILE") != "no"
+    and platform.python_implementation() == "CPython"
+    and sys.platform != "win32"
+)
+
+
+class BuildSealed(build_ext):
+    """Compile with Cython in parallel, then seal what was built."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        # One file a core; measured on 2 cores: 25 s instead of 45 s.
+        self.parallel = self.parallel or os.cpu_count()
+
+    def run(self):
+        # Taken before the compiler reads the files, so that an edit during the
+        # build leaves a seal that does not fit. Without one nothing is trusted.
+        seal = seal_text()
+        self.seal_path.unlink(missing_ok=True)
+        sources = {extension.name: extension.sources for extension in self.cythonize()}
+        for extension in self.extensions:
+            extension.sources = sources[extension.name]
+        super().run()
+        self.seal_path.write_text(seal)
+
+    def cythonize(self):
+        """Return copies of the extensions whose sources are the generated C files."""
+        # Imported here: the pure build and the sdist need no Cython.
+        from Cython.Build import cythonize
+
+        # Cython follows the .pxd files itself; what it cannot see is a change of
+        # the directives above.
+        generated = ROOT / "build" / "c" / Path(KERNEL).with_suffix(".c")
+        setup_is_newer = (
+            generated.exists()
+            and generated.stat().st_mtime < Path(__file__).stat().st_mtime
+        )
+        return cythonize(
+            self.extensions,
+            build_dir="build/c",
+            compiler_directives=DIRECTIVES,
+            force=bool(self.force) or setup_is_newer,
+        )
+
+    @property
+    def seal_path(self):
+        return Path(SEAL) if self.inplace else Path(self.build_lib, SEAL)
+
+
+def seal_text():
+    """Return one line a file: the digest of all that the extensions are built from."""
+    declarations = (path.relative_to(ROOT) for path in ROOT.glob("gws/**/*.pxd"))
+    paths = {"setup.py", KERNEL, *HOT_MODULES, *map(Path.as_posix, declarations)}
+    return "".join(
+        f"{sha256((ROOT / path).read_bytes()).hexdigest()}  {path}\n"
+        for path in sorted(paths)
+    )
+
+
+def extension(path):
+    return Extension(
+        path.rpartition(".")[0].replace("/", "."),
+        [path],
+        depends=["setup.py"],
+        extra_compile_args=["-O3", "-Wsign-compare"],
+    )
+
+
+def pure_options():
+    """Keep the pure build out of the compiled one's way: both may run at once."""
+    egg_base = ROOT / "build" / "pure"
+    egg_base.mkdir(parents=True, exist_ok=True)
+    return {
+        "build": {"build_base": "build/pure"},
+        "egg_info": {"egg_base": "build/pure"},
+    }
+
+
+if COMPILE:
+    setup(
+        ext_modules=[extension(path) for path in [*HOT_MODULES, KERNEL]],
+        cmdclass={"build_ext": BuildSealed},
+    )
+else:
+    setup(options=pure_options())
