@@ -21,6 +21,7 @@ cdef int OPEN
 
 cdef class HubShare:
     cdef readonly object hub
+    cdef object switch_to_hub
     cdef readonly unsigned long thread
     cdef readonly bytearray buffer
     cdef readonly object deadlines
@@ -62,7 +63,7 @@ cdef class Connection:
     cdef _check_thread(self)
     @cython.locals(messages=Messages)
     cdef _next_message(self)
-    cpdef wait_input(self)
+    cdef _wait_input(self)
     cdef _wrote(self)
     cdef _cork(self)
     cdef _wait_until_buffered(self, Py_ssize_t limit)
@@ -70,10 +71,11 @@ cdef class Connection:
     @cython.locals(protocol=Protocol, n=Py_ssize_t, buffer=bytearray)
     cdef _take_input(self)
     @cython.locals(protocol=Protocol, messages=Messages)
-    cpdef process_events(self)
+    cdef _process_events(self)
     @cython.locals(protocol=Protocol, events=list, frame=Frame)
     cdef _sort_events(self)
     cpdef _wake_receiver(self)
+    cdef _switch_to_receiver(self)
     @cython.locals(protocol=Protocol)
     cpdef bint offer(self, bytearray frame, int opcode, object message) except -1
     cpdef uncork(self)

@@ -63,6 +63,8 @@ class HubShare:
 
     def __init__(self, hub: Any) -> None:
         self.hub = hub
+        # Bound once: it is called for every message that has to be waited for.
+        self.switch_to_hub = hub.switch
         self.thread = thread_id()
         self.buffer = read_buffer()
         self.deadlines = Deadlines(hub)
@@ -402,7 +404,7 @@ class Connection:
                 self._conclude()
             if self.protocol.state_number == CLOSED or self.protocol.deaf:
                 raise self.protocol.close_exc
-            self.wait_input()
+            self._wait_input()
         message = messages.get()
         if self.stream.paused and messages.has_room():
             self.stream.resume()
@@ -434,6 +436,9 @@ class Connection:
 
     def wait_input(self) -> None:
         """Wait for what `on_readable` finds, or the end of the connection."""
+        self._wait_input()
+
+    def _wait_input(self) -> None:
         current = getcurrent()
         if current is self._hub:
             raise ConcurrencyError("the hub can't wait for a message")
@@ -441,14 +446,14 @@ class Connection:
         try:
             if self.protocol.out:
                 self._flush()
-            self._hub.switch()
+            self._share.switch_to_hub()
         finally:
             self._receiver = None
 
     def wait_handshake(self) -> Any:
         """Return the request or response of the opening handshake; None at EOF."""
         while self.handshake_event is None and self.protocol.state_number == CONNECTING:
-            self.wait_input()
+            self._wait_input()
         event = self.handshake_event
         self.handshake_event = None
         return event
@@ -548,11 +553,14 @@ class Connection:
             if protocol.state_number == CONNECTING:
                 protocol.receive_data(take_bytes(buffer, HEADROOM, HEADROOM + n))
             else:
-                protocol.receive_buffer(buffer, HEADROOM, HEADROOM + n)
-        self.process_events()
+                protocol._receive(buffer, HEADROOM, HEADROOM + n)
+        self._process_events()
 
     def process_events(self) -> None:
         """Bring what the protocol has found to whom it concerns."""
+        self._process_events()
+
+    def _process_events(self) -> None:
         protocol = self.protocol
         messages = self._messages
         if protocol.events:
@@ -563,7 +571,7 @@ class Connection:
             or protocol.state_number == CONNECTING
             or protocol.state_number == CLOSED
         ):
-            self._wake_receiver()
+            self._switch_to_receiver()
         if protocol.ending is not None:
             # Its turn comes when the messages before it are taken.
             if not messages.ready():
@@ -604,13 +612,17 @@ class Connection:
             self._pings = None
 
     def _wake_receiver(self) -> None:
-        # Switch straight into the greenlet that waits in recv.
-        receiver = self._receiver
-        if receiver is None:
+        # Have the greenlet that waits in recv look again.
+        if self._receiver is None:
             return
-        if getcurrent() is not self._hub:
+        if getcurrent() is self._hub:
+            self._switch_to_receiver()
+        else:
             self._hub.loop.run_callback(self._wake_receiver)
-            return
+
+    def _switch_to_receiver(self) -> None:
+        # Straight into the greenlet that waits in recv; only the hub may.
+        receiver = self._receiver
         try:
             receiver.switch()
         except BaseException:

@@ -18,6 +18,9 @@ cdef int OP_TEXT
 cdef int OPEN
 
 
+# The hot methods are cdef: of a cpdef method, Cython looks up at each call
+# whether a subclass in Python overrides it.
+
 cdef class Protocol:
     cdef readonly object side
     cdef readonly bint masked
@@ -30,12 +33,13 @@ cdef class Protocol:
     cdef bint _sending
     cdef readonly bytes ping_unanswered
     cdef public bint eof_to_send
+    cdef bint _eof_told
     cdef readonly object close_rcvd
     cdef readonly object close_sent
     cdef readonly object close_rcvd_then_sent
 
     @cython.locals(reader=Reader, frame=Frame)
-    cpdef receive_buffer(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
+    cdef _receive(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
     cpdef limit(self, max_size, max_fragment)
     cpdef conclude(self)
     cpdef answer_ping(self)

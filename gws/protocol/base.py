@@ -6,8 +6,8 @@ I/O calls, in this order:
 1. `receive_data` with what the peer sent, `receive_eof` when it ends;
 2. `events_received`: the frames that came;
 3. any of the ``send_`` methods, for what there is to answer;
-4. `data_to_send`, and writes what it returns; ``b""`` in it means: end the
-   stream in this direction (half-close);
+4. `data_to_send`, and writes what it returns; ``b""`` in it, once, means: end
+   the stream in this direction (half-close);
 5. if `close_expected` says so, starts a timer and closes the socket when it
    fires, or when the peer ends its stream.
 
@@ -24,9 +24,7 @@ from ..exceptions import (
     ConnectionClosedError,
     ConnectionClosedOK,
     InvalidState,
-    PayloadTooBig,
     ProtocolError,
-    TooManyFragments,
 )
 from .codes import (
     CLOSED,
@@ -43,22 +41,26 @@ from .codes import (
     Side,
     State,
 )
-from .frames import Close, Frame
+from .frames import Close, Frame, cut_reason
 from .reader import HEADROOM, InvalidText, Reader
 from .types import BytesLike, MaxSize
+from .types import split_max_size as split_max_size
 from .writer import write_frame
 
 
 #: With more than this waiting to be sent only the latest ping is answered.
 MAX_WAITING = 2**16
 
+#: 1000, 1001 and no code at all: a connection that ended as it should.
+OK_CODES = {CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD}
+
 
 class Protocol:
     """One side of a WebSocket connection, without I/O.
 
     It belongs to one thread at a time and never blocks. (More than 12 methods:
-    one for each verb of the RFC, and `receive_buffer`, `conclude`, `answer_ping`
-    for who reads and writes without copies.)
+    one for each verb of the RFC, and `conclude` and `answer_ping` for who writes
+    without copies.)
 
     Args:
         side: which end this is; a client masks what it sends.
@@ -87,15 +89,17 @@ class Protocol:
         self.events: list[object] = []
         #: What ended the incoming stream and was not answered yet: a close frame
         #: or an error.
-        self.ending: Close | Exception | None = None
+        self.ending: Close | ProtocolError | InvalidText | None = None
         #: Nothing more of what comes is looked at.
-        self.deaf = False
+        self.deaf = state == State.CLOSED
         # A message is being sent in fragments.
         self._sending = False
         #: The payload of the latest ping that is not answered yet.
         self.ping_unanswered: bytes | None = None
         #: Whether this direction of the stream ends after ``out``.
         self.eof_to_send = False
+        # `data_to_send` has said so.
+        self._eof_told = False
         #: The close frame that came; None until then.
         self.close_rcvd: Close | None = None
         #: The close frame that was sent; None until then.
@@ -119,10 +123,11 @@ class Protocol:
         """The close code (RFC 6455, section 7.1.5); None while not closed.
 
         1005 when the peer's close frame had none, 1006 when no close frame came.
+        What waits for its turn, see `ending`, does not count yet.
         """
         if self.close_rcvd is not None:
             return self.close_rcvd.code
-        if self.state_number == CLOSED or self.deaf:
+        if self.deaf and self.ending is None:
             return CloseCode.ABNORMAL_CLOSURE
         return None
 
@@ -138,29 +143,27 @@ class Protocol:
         """The exception that tells how the connection ended."""
         rcvd = self.close_rcvd
         sent = self.close_sent
-        ok = (CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD)
-        clean = rcvd is not None and sent is not None
-        clean = clean and rcvd.code in ok and sent.code in ok  # type: ignore[union-attr]
-        kind = ConnectionClosedOK if clean else ConnectionClosedError
-        return kind(rcvd, sent, self.close_rcvd_then_sent)
+        if rcvd is not None and sent is not None and {rcvd.code, sent.code} <= OK_CODES:
+            return ConnectionClosedOK(rcvd, sent, self.close_rcvd_then_sent)
+        return ConnectionClosedError(rcvd, sent, self.close_rcvd_then_sent)
 
     # Public methods for receiving
 
     def receive_data(self, data: BytesLike) -> None:
-        """Take octets that came; then call `events_received` and `data_to_send`."""
+        """Take octets that came; then call `events_received` and `data_to_send`.
+
+        What is wrong with them is not raised: the peer is told.
+        """
         if self.state_number == CONNECTING:
             self._receive_handshake(bytes(data))
             return
         buffer = bytearray(HEADROOM)
         buffer += data
-        self.receive_buffer(buffer, HEADROOM, len(buffer))
+        self._receive(buffer, HEADROOM, len(buffer))
 
-    def receive_buffer(self, buffer: bytearray, start: int, end: int) -> None:
-        """Take octets after the opening handshake, without a copy.
-
-        Their frames are unmasked in place. `HEADROOM` octets before ``start``
-        must be free to use.
-        """
+    def _receive(self, buffer: bytearray, start: int, end: int) -> None:
+        # Take octets after the opening handshake, without a copy. Frames are
+        # unmasked in place; HEADROOM octets before start must be free to use.
         if self.deaf:
             return
         reader = self._reader
@@ -174,7 +177,7 @@ class Protocol:
                     self._receive_control(frame)
                 else:
                     self.events.append(frame)
-        except (ProtocolError, InvalidText, UnicodeDecodeError) as exc:
+        except (ProtocolError, InvalidText) as exc:
             self.ending = exc
         # Section 5.5.1 and 7.1.7: what follows a close frame, or comes to who
         # failed the connection, is not processed.
@@ -215,7 +218,7 @@ class Protocol:
         if isinstance(ending, Close):
             self._answer_close(ending)
         else:
-            self.fail(close_code_for(ending), str(ending))
+            self.fail(ending.close_code, str(ending))
 
     # Public methods for sending
 
@@ -245,7 +248,9 @@ class Protocol:
         """
         self._check_open()
         close = Close(CloseCode.NO_STATUS_RCVD if code is None else code, reason)
-        if code is None and reason:
+        if code is not None:
+            close.check()
+        elif reason:
             raise ProtocolError("a close reason needs a code")
         self._write_close(close)
 
@@ -262,9 +267,17 @@ class Protocol:
 
         Sends a close frame, unless one was sent or ``code`` is 1006, and looks
         at nothing more. A server also ends its stream; a client waits for the
-        server to (section 7.1.1).
+        server to (section 7.1.1). In the opening handshake both end theirs. If
+        the peer's close frame waits for its turn, that is answered instead.
+
+        Raises:
+            ProtocolError: if the code may not be sent.
         """
-        if self.state_number == OPEN:
+        if isinstance(self.ending, Close):
+            self.conclude()
+        if self.state_number == CONNECTING:
+            self._end_handshake()
+        elif self.state_number == OPEN:
             if code == CloseCode.ABNORMAL_CLOSURE:
                 self.state_number = CLOSING
             else:
@@ -287,7 +300,7 @@ class Protocol:
                 write_frame(self.out, 0x80 | OP_PONG, data, self.masked)
 
     def data_to_send(self) -> list[bytes]:
-        """Return what to write now; ``b""`` stands for the end of the stream."""
+        """Return what to write now; a last ``b""`` is the end of the stream."""
         if not self.events:
             self.conclude()
         data = [bytes(self.out)] if self.out else []
@@ -296,7 +309,8 @@ class Protocol:
         if self.out:
             data.append(bytes(self.out))
             self.out.clear()
-        if self.eof_to_send:
+        if self.eof_to_send and not self._eof_told:
+            self._eof_told = True
             data.append(b"")
         return data
 
@@ -314,7 +328,7 @@ class Protocol:
         raise InvalidState("the opening handshake belongs to a subclass")
 
     def _receive_handshake_eof(self) -> None:
-        raise InvalidState("the opening handshake belongs to a subclass")
+        """Say why the opening handshake failed; for a subclass."""
 
     def _open(self, leftover: bytes) -> None:
         # The opening handshake is done; what came behind it is frames.
@@ -331,7 +345,10 @@ class Protocol:
     def _receive_control(self, frame: Frame) -> None:
         opcode = frame.first & 0x0F
         if opcode == OP_CLOSE:
-            self.ending = Close.parse(frame.data)
+            try:
+                self.ending = Close.parse(frame.data)
+            except UnicodeDecodeError:
+                raise InvalidText("invalid UTF-8 in the close reason") from None
             return
         if opcode == OP_PING and self.state_number == OPEN:
             # Section 5.5.2: "an endpoint MUST send a Pong frame in response".
@@ -349,7 +366,7 @@ class Protocol:
             # previously send a Close frame, the endpoint MUST send a Close frame
             # in response." "the endpoint typically echos the status code it
             # received"
-            self._write_close(close, rcvd_first=True)
+            self._write_close(close)
         elif self.close_sent is not None:
             self.close_rcvd_then_sent = False
         # Section 7.1.1: the server closes the TCP connection, the client waits
@@ -357,11 +374,11 @@ class Protocol:
         if self.side == Side.SERVER:
             self.eof_to_send = True
 
-    def _write_close(self, close: Close, rcvd_first: bool = False) -> None:
+    def _write_close(self, close: Close) -> None:
         data = close.serialize()
         write_frame(self.out, 0x80 | OP_CLOSE, data, self.masked)
         self.close_sent = close
-        if rcvd_first:
+        if self.close_rcvd is not None:
             self.close_rcvd_then_sent = True
         self.state_number = CLOSING
 
@@ -381,25 +398,7 @@ class Protocol:
 
     def _send_control(self, opcode: int, data: BytesLike) -> None:
         self._check_open()
-        if len(data) > 125:
+        # In bytes: the items of a memoryview may be larger.
+        if memoryview(data).nbytes > 125:
             raise ProtocolError("control frame too long")
         write_frame(self.out, 0x80 | opcode, data, self.masked)
-
-
-def split_max_size(max_size: MaxSize) -> tuple[int | None, int | None]:
-    """Return the bounds of a message and of a fragment."""
-    return max_size if isinstance(max_size, tuple) else (max_size, None)
-
-
-def close_code_for(exc: Exception) -> int:
-    """Return the close code that tells the peer what it did (section 7.4.1)."""
-    if isinstance(exc, PayloadTooBig | TooManyFragments):
-        return CloseCode.MESSAGE_TOO_BIG
-    if isinstance(exc, ProtocolError):
-        return CloseCode.PROTOCOL_ERROR
-    return CloseCode.INVALID_DATA
-
-
-def cut_reason(reason: str) -> str:
-    """Cut a close reason to the 123 octets of UTF-8 that fit."""
-    return reason.encode()[:123].decode(errors="ignore")

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from ..exceptions import InvalidHandshake, InvalidStatus, NegotiationError
 from .base import Protocol
-from .codes import CONNECTING, Side, State
+from .codes import Side, State
 from .datastructures import Headers
 from .handshake import build_request, check_response
 from .headers import (
@@ -159,5 +159,4 @@ class ClientProtocol(Protocol):
     def _fail_handshake(self, exc: InvalidHandshake) -> None:
         self._response_reader = None
         self.handshake_exc = exc
-        if self.state_number == CONNECTING:
-            self._end_handshake()
+        self._end_handshake()

@@ -108,6 +108,4 @@ def may_be_sent(code: int) -> bool:
     registered with IANA later. Section 7.4.2 gives 3000-4999 to libraries and
     applications.
     """
-    return (
-        1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999
-    )
+    return 1000 <= code <= 1003 or 1007 <= code <= 1014 or 3000 <= code <= 4999

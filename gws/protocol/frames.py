@@ -114,7 +114,9 @@ class Frame:
         if self.first & 0x08 and len(self.data) > 125:
             raise ProtocolError("control frame too long")
 
-    def serialize(self, *, mask: bool, extensions: Sequence[Any] = ()) -> bytes:
+    def serialize(
+        self, *, mask: bool, extensions: Sequence[Any] | None = None
+    ) -> bytes:
         """Return the frame as it goes over the wire.
 
         Args:
@@ -126,7 +128,7 @@ class Frame:
         """
         self.check()
         frame = self
-        for extension in extensions:
+        for extension in extensions or ():
             frame = extension.encode(frame)
         out = bytearray()
         key = secrets.randbits(32) if mask else 0
@@ -138,7 +140,7 @@ class Frame:
         write: Callable[[bytes], Any],
         *,
         mask: bool,
-        extensions: Sequence[Any] = (),
+        extensions: Sequence[Any] | None = None,
     ) -> None:
         """Serialize the frame into one call of ``write``."""
         write(self.serialize(mask=mask, extensions=extensions))
@@ -149,7 +151,7 @@ class Frame:
         *,
         mask: bool,
         max_size: int | None = None,
-        extensions: Sequence[Any] = (),
+        extensions: Sequence[Any] | None = None,
     ) -> Frame:
         """Read one frame from anything that can read exactly n bytes.
 
@@ -168,6 +170,8 @@ class Frame:
         # Masked or not: section 5.1.
         check_mask_bit(second, mask)
         n = second & 0x7F
+        if first & 0x08 and n > 125:
+            raise ProtocolError("control frame too long")
         if n == 126:
             n = int.from_bytes(read_exact(2), "big")
         elif n == 127:
@@ -179,7 +183,7 @@ class Frame:
         data = read_exact(n)
         frame = Frame(first & 0x0F, apply_mask(data, key) if mask else data)
         frame.first = first
-        for extension in reversed(extensions):
+        for extension in reversed(extensions or ()):
             frame = extension.decode(frame, max_size=max_size)
         frame.check()
         return frame
@@ -294,3 +298,8 @@ class Close:
         """
         if not may_be_sent(self.code):
             raise ProtocolError(f"invalid close code: {self.code}")
+
+
+def cut_reason(reason: str) -> str:
+    """Cut a close reason to the 123 octets of UTF-8 that fit."""
+    return reason.encode(errors="replace")[:123].decode(errors="ignore")

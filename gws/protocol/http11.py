@@ -161,7 +161,8 @@ class RequestReader:
         if match is None:
             raise InvalidMessage(f"invalid HTTP request line: {line}")
         method, target, version = match.groups()
-        if version is None and method != "GET":
+        # RFC 1945 4.1: Simple-Request = "GET" SP Request-URI CRLF.
+        if version is None and not line.startswith("GET /"):
             raise InvalidMessage(f"invalid HTTP request line: {line}")
         if version != "HTTP/1.1":
             raise InvalidProtocol(version or "HTTP/0.9")

@@ -40,7 +40,7 @@ def apply_mask(data: bytes | bytearray | memoryview, key: bytes) -> bytes:
     if len(key) != 4:
         raise ValueError("a masking key has 4 bytes")
     # One XOR of two long integers: the fastest way in plain Python.
-    n = len(data)
+    n = memoryview(data).nbytes
     long_key = key * (n // 4) + key[: n % 4]
     masked = int.from_bytes(data, "little") ^ int.from_bytes(long_key, "little")
     return masked.to_bytes(n, "little")
@@ -76,9 +76,7 @@ def append_bytes(out: bytearray, buffer: bytearray, start: int, end: int) -> Non
     out += buffer[start:end]
 
 
-def check_utf8(
-    pending: bytes, buffer: bytearray, start: int, end: int
-) -> bytes | None:
+def check_utf8(pending: bytes, buffer: bytearray, start: int, end: int) -> bytes | None:
     """Check a piece of a longer text, as it arrives.
 
     Args:
@@ -110,10 +108,18 @@ def append_frame(
         first: its first octet: FIN, RSV1-3, opcode.
         payload: text is encoded in UTF-8.
         masked: whether to mask it with ``key``.
+
+    Raises:
+        UnicodeEncodeError: if text holds surrogates.
+        BufferError: if the payload does not lie in one piece in memory.
+        TypeError: if it is neither text nor bytes-like.
+
+    Nothing was appended then.
     """
-    if isinstance(payload, str):
-        payload = payload.encode()
-    n = memoryview(payload).nbytes
+    view = memoryview(payload.encode() if isinstance(payload, str) else payload)
+    if not view.c_contiguous:
+        raise BufferError("the payload does not lie in one piece")
+    n = view.nbytes
     mask_bit = 0x80 if masked else 0
     if n < 126:
         head = bytes((first, mask_bit | n))
@@ -123,10 +129,10 @@ def append_frame(
         head = bytes((first, mask_bit | 127)) + n.to_bytes(8, "big")
     if masked:
         octets = key.to_bytes(4, "little")
-        out += head + octets + apply_mask(payload, octets)
+        out += head + octets + apply_mask(view, octets)
     else:
         out += head
-        out += payload
+        out += view
 
 
 def recv_fd(fd: int, buffer: bytearray, start: int) -> int:

@@ -41,7 +41,10 @@ NO_LIMIT = 2**63 - 1
 
 
 class InvalidText(Exception):
-    """A text message is not UTF-8; close code 1007 (RFC 6455, section 8.1)."""
+    """A text message is not UTF-8 (RFC 6455, section 8.1)."""
+
+    #: The close code that the connection fails with.
+    close_code = 1007
 
 
 class Reader:
@@ -191,7 +194,7 @@ class Reader:
             raise PayloadTooBig(n, self._max_fragment)
         # By subtraction: the sum could overflow.
         if n > self._max_size - self._size:
-            raise PayloadTooBig(n, self._max_size, self._size)
+            raise PayloadTooBig(n, self._max_size, self._size or None)
         self._size += n
 
     def _continue_payload(self) -> Frame | None:

@@ -22,13 +22,14 @@ from ..exceptions import (
     InvalidMethod,
     InvalidOrigin,
     InvalidProtocol,
+    InvalidState,
     InvalidUpgrade,
     NegotiationError,
     RequestLineTooLong,
     SecurityError,
 )
 from .base import Protocol
-from .codes import Side, State
+from .codes import CONNECTING, Side, State
 from .datastructures import Headers
 from .handshake import build_response, check_request
 from .headers import parse_host, parse_subprotocol
@@ -57,7 +58,8 @@ class ServerProtocol(Protocol):
 
     Args:
         origins: who may connect; see `check_origin`.
-        allowed_hosts: the names that the Host header may have; None is any.
+        allowed_hosts: the names, in lower case, that the Host header may have;
+            None is any.
         subprotocols: those we speak, the best first; a client must offer one.
         select_subprotocol: chooses instead; it gets what the client offers.
         max_size: as in `Protocol`.
@@ -105,12 +107,16 @@ class ServerProtocol(Protocol):
 
         Args:
             leftover: octets that came behind it.
+
+        Raises:
+            InvalidState: if the opening handshake is over.
         """
+        self._check_connecting()
         self._request_reader = None
         self._leftover = leftover
         try:
             check_is_bare(request.headers)
-            self._check_host(request.headers)
+            host_of(request.headers)
         except InvalidHandshake as exc:
             self._refuse(exc)
         else:
@@ -120,9 +126,13 @@ class ServerProtocol(Protocol):
         """Make the response to ``request``: 101, or what says why not.
 
         Nothing is sent yet: see `send_response`. `handshake_exc` tells a refusal.
+
+        Raises:
+            ValueError: if ``select_subprotocol`` chose what was not offered.
         """
         headers = Headers()
         try:
+            self._check_host(request.headers)
             key = check_request(request.headers)
             check_origin(request.headers, self.origins)
             self.subprotocol = self._negotiate_subprotocol(request.headers)
@@ -147,8 +157,13 @@ class ServerProtocol(Protocol):
         """Send the response: the connection is open after 101, else it ends.
 
         Octets that came with a request that was accepted are frames; with one
-        that was refused they are nothing: they are never read as HTTP.
+        that was refused they are nothing: they are never read as HTTP. Call
+        `events_received` afterwards.
+
+        Raises:
+            InvalidState: if the request has been answered, or the peer is gone.
         """
+        self._check_connecting()
         if response.status_code == 101:
             self.out.extend(response.serialize())
             leftover, self._leftover = self._leftover, b""
@@ -176,7 +191,7 @@ class ServerProtocol(Protocol):
             self.receive_request(request, self._request_reader.leftover)
 
     def _receive_handshake_eof(self) -> None:
-        if self._request_reader is not None and self.handshake_exc is None:
+        if self._request_reader is not None:
             try:
                 self._request_reader.feed_eof()
             except InvalidMessage as exc:
@@ -186,17 +201,15 @@ class ServerProtocol(Protocol):
         self.handshake_exc = exc
         self.send_response(refusal(exc))
 
+    def _check_connecting(self) -> None:
+        if self.state_number != CONNECTING:
+            raise InvalidState(f"connection is {self.state.name.lower()}")
+
     def _check_host(self, headers: Headers) -> None:
-        # RFC 9112, section 3.2: "A server MUST respond with a 400 (Bad Request)
-        # status code to any HTTP/1.1 request message that lacks a Host header
-        # field and to any request message that contains more than one Host
-        # header field line or a Host header field with an invalid field value."
-        hosts = headers.get_all("Host")
-        if len(hosts) != 1:
-            raise InvalidHeader("Host", "multiple values" if hosts else None)
-        host, _ = parse_host(hosts[0])
+        # Not before `accept`: the options of a route come only then.
+        host = host_of(headers)
         if self.allowed_hosts is not None and host not in self.allowed_hosts:
-            raise InvalidHeader("Host", f"{hosts[0]} (see the option allowed_hosts)")
+            raise InvalidHeader("Host", f"{host} (see the option allowed_hosts)")
 
     def _negotiate_subprotocol(self, headers: Headers) -> str | None:
         # Section 4.2.2: "either a single value representing the subprotocol the
@@ -234,6 +247,24 @@ def check_is_bare(headers: Headers) -> None:
         raise InvalidHeader("Transfer-Encoding", "unsupported")
     if any(value.strip() != "0" for value in headers.get_all("Content-Length")):
         raise InvalidHeader("Content-Length", "unsupported: a request has no body")
+
+
+def host_of(headers: Headers) -> str:
+    """Return the host, in lower case, that a request asks for.
+
+    RFC 9112, section 3.2: "A server MUST respond with a 400 (Bad Request) status
+    code to any HTTP/1.1 request message that lacks a Host header field and to any
+    request message that contains more than one Host header field line or a Host
+    header field with an invalid field value."
+
+    Raises:
+        InvalidHeader: for these.
+    """
+    hosts = headers.get_all("Host")
+    if len(hosts) != 1:
+        raise InvalidHeader("Host", "multiple values" if hosts else None)
+    host, _ = parse_host(hosts[0])
+    return host
 
 
 def refusal(exc: InvalidHandshake) -> Response:

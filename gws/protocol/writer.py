@@ -58,6 +58,7 @@ def write_frame(
         masked: whether to mask it: section 5.1, "a client MUST mask all frames".
 
     Raises:
-        UnicodeEncodeError: if text holds surrogates; nothing was appended.
+        UnicodeEncodeError, BufferError, TypeError: as `mask.append_frame`; nothing
+            was appended.
     """
     append_frame(out, first, payload, masked, masking_keys.next() if masked else 0)
