@@ -7,7 +7,6 @@ from .client import ClientConnection as ClientConnection
 from .client import connect as connect
 from .client import unix_connect as unix_connect
 from .connection import Connection as Connection
-from .connection import broadcast as broadcast
 from .exceptions import ConcurrencyError as ConcurrencyError
 from .exceptions import ConnectionClosed as ConnectionClosed
 from .exceptions import ConnectionClosedError as ConnectionClosedError
@@ -17,6 +16,7 @@ from .exceptions import InvalidStatus as InvalidStatus
 from .exceptions import InvalidURI as InvalidURI
 from .exceptions import ProtocolError as ProtocolError
 from .exceptions import WebSocketException as WebSocketException
+from .fanout import broadcast as broadcast
 from .protocol.codes import CloseCode as CloseCode
 from .protocol.codes import State as State
 from .protocol.frames import Frame as _Frame
@@ -24,8 +24,11 @@ from .server import Server as Server
 from .server import ServerConnection as ServerConnection
 from .server import serve as serve
 from .server import unix_serve as unix_serve
-from .version import version as __version__
+from .version import version
 
+
+#: The version of gws.
+__version__ = version
 
 #: Whether the hot modules are compiled; False is the pure build.
 COMPILED = not hasattr(_Frame.__init__, "__code__")

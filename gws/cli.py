@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 #: Where ``gws serve`` listens when nobody says.
 DEFAULT_BIND = ("localhost", 8765)
 
+#: Close codes that are no error: normal closure, going away, none sent.
+NORMAL = {1000, 1001, 1005}
+
 #: HOST:PORT; an IPv6 address in brackets; no host is all addresses.
 _address = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]*)):([0-9]{1,5})")
 
@@ -120,7 +123,10 @@ def serve(
             try:
                 servers.append(listen(handler, ssl=context))
             except OSError as exc:
-                raise click.ClickException(f"{where}: {exc.strerror or exc}") from None
+                # Its last part says why; what comes before names the place, too.
+                why = (exc.strerror or str(exc)).rpartition(": ")[2]
+                text = f"can't listen on {where}: {why}"
+                raise click.ClickException(text) from None
             except TypeError as exc:
                 raise click.ClickException(f"{app} can't be served: {exc}") from None
             stack.callback(servers[-1].close)
@@ -268,7 +274,8 @@ def connect(
     Binary messages shown as bytes. Ctrl-C closes with 1000; so does the end of the
     input, once the server has been quiet for a while: see --linger.
 
-    It exits with 1 if it could not connect, or if the connection ended in an error.
+    It exits with 1 if it could not connect, or if the connection ended with a code that
+    is an error: neither 1000 nor 1001.
     """
     from . import client, terminal
     from .exceptions import WebSocketException
@@ -295,6 +302,8 @@ def connect(
     click.echo(f"Closed: {terminal.escape(str(close))}.", err=True)
     if problem is not None:
         raise click.ClickException(problem)
+    if close.code not in NORMAL:
+        raise click.exceptions.Exit(1)
 
 
 def unverified_tls() -> ssl.SSLContext:

@@ -130,7 +130,7 @@ class ClientConnection(Connection):
         self._finish()
 
 
-class connect:  # noqa: N801 (it reads as a verb)
+class connect:
     """Connect to a WebSocket server.
 
         with connect("ws://localhost:8765/chat") as ws:
@@ -241,7 +241,10 @@ class connect:  # noqa: N801 (it reads as a verb)
             self._headers["User-Agent"] = user_agent_header
         self._create_connection = (
             either(
-                "create_protocol", create_protocol, "create_connection", create_connection
+                "create_protocol",
+                create_protocol,
+                "create_connection",
+                create_connection,
             )
             or ClientConnection
         )

@@ -1,91 +1,31 @@
 cimport cython
 
+from .link cimport Link
 from .messages cimport Messages
-from .protocol._speedups cimport append_bytes, take_bytes, thread_id
+from .protocol._speedups cimport append_bytes
 from .protocol.base cimport Protocol
-from .protocol.frames cimport Frame
 from .protocol.writer cimport write_frame
-from .stream cimport Stream
 
 
 # Integers of C, set by the import of codes.py.
 cdef int CLOSED
-cdef int CLOSING
 cdef int CONNECTING
 cdef int OP_BINARY
-cdef int OP_PING
+cdef int OP_CONT
 cdef int OP_PONG
 cdef int OP_TEXT
 cdef int OPEN
 
 
-cdef class HubShare:
-    cdef readonly object hub
-    cdef object switch_to_hub
-    cdef readonly unsigned long thread
-    cdef readonly bytearray buffer
-    cdef readonly object deadlines
-    cdef list _corked
-
-    cpdef flush_later(self, Connection connection)
-
-
-cdef class Connection:
-    cdef object _hub
-    cdef HubShare _share
-    cdef readonly Protocol protocol
-    cdef readonly Stream stream
-    cdef object _options
-    cdef Messages _messages
-    cdef Py_ssize_t _write_high
-    cdef Py_ssize_t _write_low
-    cdef Py_ssize_t _flush_at
-    cdef public object handshake_event
-    cdef object _receiver
-    cdef bint _in_callback
-    cdef bint _corked
-    cdef bint _alive
-    cdef bint _broken
-    cdef bint _dropping
-    cdef bint _finished
-    cdef object _closed
-    cdef object _drained
-    cdef double _ping_due
-    cdef double _pong_due
-    cdef double _close_due
-    cdef object _deadline
-    cdef dict _pings
-    cdef readonly double latency
-    cdef object _remote_address
-    cdef object _local_address
-    cdef object _id
-
-    cdef _check_thread(self)
+cdef class Connection(Link):
     @cython.locals(messages=Messages)
     cdef _next_message(self)
-    cdef _wait_input(self)
     cdef _wrote(self)
-    cdef _cork(self)
     cdef _wait_until_buffered(self, Py_ssize_t limit)
     cdef _raise_closed(self)
-    @cython.locals(protocol=Protocol, n=Py_ssize_t, buffer=bytearray)
-    cdef _take_input(self)
-    @cython.locals(protocol=Protocol, messages=Messages)
-    cdef _process_events(self)
-    @cython.locals(protocol=Protocol, events=list, frame=Frame)
-    cdef _sort_events(self)
-    cpdef _wake_receiver(self)
-    cdef _switch_to_receiver(self)
+    cdef _check_sendable(self)
     @cython.locals(protocol=Protocol)
     cpdef bint offer(self, bytearray frame, int opcode, object message) except -1
-    cpdef uncork(self)
-    @cython.locals(protocol=Protocol, out=bytearray)
-    cdef _flush(self)
-    cdef _conclude(self)
-    cdef _begin_closing(self)
-    cdef _set_close_due(self)
-    cpdef _finish(self)
-    cdef _schedule(self)
 
 
-cdef contiguous(data)
+cpdef contiguous(data)

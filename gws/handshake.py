@@ -12,6 +12,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .connection import Connection
@@ -79,6 +80,18 @@ class ServerConnection(Connection):
 
     protocol: ServerProtocol
 
+    #: Who `basic_auth` let in; None without it.
+    username: str | None = None
+
+    #: What a router found in the path.
+    handler_kwargs: Mapping[str, Any] = MappingProxyType({})
+
+    #: Who serves the connection.
+    handler: Callable[..., Any] | None = None
+
+    _response_head = b""
+    _refusal: Response | None = None
+
     def __init__(
         self,
         sock: Any,
@@ -91,13 +104,6 @@ class ServerConnection(Connection):
         self.settings = settings
         #: The `Server` that accepted it; None behind a WSGI server.
         self.server = server
-        #: Who `basic_auth` let in; None without it.
-        self.username: str | None = None
-        #: What a router found in the path.
-        self.handler_kwargs: dict[str, Any] = {}
-        self.handler: Callable[..., Any] | None = None
-        self._response_head = b""
-        self._refusal: Response | None = None
 
     # Properties
 

@@ -62,8 +62,13 @@ class Deadlines:
             return
         entry[2] = None
         self._n_cancelled += 1
+        if self._n_cancelled == len(self._entries):
+            # A timer for nobody would only keep the loop from coming to its end.
+            self._entries.clear()
+            self._n_cancelled = 0
+            self._disarm()
         # Cancelled entries wait for their time, unless they are the most.
-        if self._n_cancelled > 64 and self._n_cancelled > len(self._entries) // 2:
+        elif self._n_cancelled > 64 and self._n_cancelled > len(self._entries) // 2:
             self._entries = [entry for entry in self._entries if entry[2] is not None]
             heapq.heapify(self._entries)
             self._n_cancelled = 0
@@ -73,16 +78,20 @@ class Deadlines:
         if self._timer is not None:
             if self._timer_when <= when:
                 return  # it fires early enough, and looks again
-            self._timer.close()
+            self._disarm()
         self._timer_when = when
         # The loop's own clock may lag behind: a delay counts from its now().
         self._loop.update_now()
         self._timer = self._loop.timer(max(when - self.now(), 0.0))
         self._timer.start(self._fire)
 
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+
     def _fire(self) -> None:
-        self._timer.close()
-        self._timer = None
+        self._disarm()
         now = self.now()
         while self._entries and self._entries[0][0] <= now:
             _, _, connection = entry = heapq.heappop(self._entries)

@@ -23,7 +23,7 @@ Socket: Any = get_original("socket", "socket")
 BACKLOG = 1024
 
 
-class Listener(BaseServer):  # type: ignore[misc]
+class Listener(BaseServer):  # type: ignore[type-arg]
     """A listening socket; each connection gets a greenlet.
 
     gevent's server does the waiting, and backs off when accepting fails, as it
@@ -34,16 +34,14 @@ class Listener(BaseServer):  # type: ignore[misc]
         handle: called in a new greenlet with the socket and the peer's address.
     """
 
-    def __init__(
-        self, sock: socket.socket, handle: Callable[[Any, Any], None]
-    ) -> None:
+    def __init__(self, sock: socket.socket, handle: Callable[[Any, Any], None]) -> None:
         sock.setblocking(False)
         self._connect = handle
         super().__init__(sock, handle)
 
     def do_read(self) -> tuple[Any, Any] | None:
         """Accept one connection; None if there is none."""
-        sock = self.socket
+        sock: Any = self.socket
         try:
             fd, address = sock._accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -118,7 +116,9 @@ def bind_tcp(family: int, address: Any, reuse_port: bool) -> socket.socket | Non
         sock.close()
         if family == socket.AF_INET6 and exc.errno == errno.EADDRNOTAVAIL:
             return None  # IPv6 is built in but off, as in many containers
-        raise OSError(exc.errno, f"can't listen on {address!r}: {exc.strerror}") from None
+        raise OSError(
+            exc.errno, f"can't listen on {address!r}: {exc.strerror}"
+        ) from None
     return sock
 
 

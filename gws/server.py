@@ -107,7 +107,7 @@ class Server:
             listener.close()
         for greenlet, ws in list(self._greenlets.items()):
             if ws is None:  # inside the TLS handshake
-                kill(greenlet, block=False)
+                kill(greenlet)
         for ws in list(self._handshaking):
             if ws.state is State.CONNECTING:
                 ws.refuse(503, "The server is shutting down.\n")
@@ -124,13 +124,19 @@ class Server:
         Returns:
             Whether they have, within ``timeout`` seconds.
         """
-        with Timeout(timeout, False):
+        timer = Timeout.start_new(timeout)
+        try:
             self._closed.wait()
             while self._greenlets.keys() - {getcurrent()}:
                 self._all_done.clear()
                 self._all_done.wait()
-            return True
-        return False
+        except Timeout as exc:
+            if exc is not timer:
+                raise
+            return False
+        finally:
+            timer.close()
+        return True
 
     def shutdown(self) -> None:
         """Close, with 1001, and wait.
@@ -142,7 +148,7 @@ class Server:
         if self.wait_closed(self._settings.options.close_timeout):
             return
         for greenlet in self._greenlets.keys() - {getcurrent()}:
-            kill(greenlet, block=False)
+            kill(greenlet)
         self.wait_closed(self._settings.options.close_timeout)
 
     def __enter__(self) -> Server:
@@ -221,7 +227,12 @@ class Server:
         try:
             ws.start_keepalive()
             assert ws.handler is not None  # open_handshake sets it
-            ws.handler(ws, **ws.handler_kwargs)
+            if ws.handler_kwargs:
+                ws.handler(ws, **ws.handler_kwargs)
+            else:
+                # Micro-optimization: a plain call does not nest in C, which saves
+                # an idle connection 0.6 KB of stack.
+                ws.handler(ws)
             code = CloseCode.NORMAL_CLOSURE
         except ConnectionClosed as exc:
             if ws.open:  # it was not this connection that closed

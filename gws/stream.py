@@ -114,7 +114,7 @@ class Stream:
     def _read_tls(self) -> int:
         # A record at a time, until the buffer is full or nothing is left that
         # the descriptor would not announce.
-        n = 0
+        n: int = 0
         self._more = False
         with memoryview(self._buffer) as view, view[HEADROOM:] as room:
             try:
@@ -155,7 +155,8 @@ class Stream:
     def _write_tls(self) -> int:
         try:
             # gevent's TLS socket returns 0 where the standard one raises.
-            return self.sock.send(self.out) or -1
+            n: int = self.sock.send(self.out)
+            return n or -1
         except NOT_NOW:
             return -1
 

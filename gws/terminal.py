@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator
 
@@ -27,16 +28,15 @@ def talk(
         linger: see `send_lines`.
 
     Returns:
-        What went wrong; None if nothing did.
+        What was wrong with the input; None if nothing was.
     """
     heard = Event()
     sending = gevent.spawn(send_lines, ws, binary, linger, heard)
     try:
-        for message in ws:
-            heard.set()
-            show(escape(message))
-    except ConnectionClosedError as exc:
-        return sending.value or f"the connection failed: {escape(str(exc))}"
+        with contextlib.suppress(ConnectionClosedError):  # its close code tells
+            for message in ws:
+                heard.set()
+                show(escape(message))
     finally:
         ws.close()
     problem: str | None = sending.value

@@ -30,7 +30,7 @@ cdef class Protocol:
     cdef public list events
     cdef readonly object ending
     cdef readonly bint deaf
-    cdef bint _sending
+    cdef readonly bint sending
     cdef readonly bytes ping_unanswered
     cdef public bint eof_to_send
     cdef bint _eof_told
@@ -45,4 +45,4 @@ cdef class Protocol:
     cpdef answer_ping(self)
     @cython.locals(opcode=int)
     cdef _receive_control(self, Frame frame)
-    cdef _send_data(self, int opcode, object data, bint fin)
+    cpdef send_data(self, int opcode, object data, bint fin)

@@ -92,8 +92,8 @@ class Protocol:
         self.ending: Close | ProtocolError | InvalidText | None = None
         #: Nothing more of what comes is looked at.
         self.deaf = state == State.CLOSED
-        # A message is being sent in fragments.
-        self._sending = False
+        #: A message is being sent in fragments.
+        self.sending = False
         #: The payload of the latest ping that is not answered yet.
         self.ping_unanswered: bytes | None = None
         #: Whether this direction of the stream ends after ``out``.
@@ -201,8 +201,7 @@ class Protocol:
         Close frames are not among them: see `close_rcvd`. Before them, a server
         gets one `Request`, a client one `Response`.
         """
-        events = self.events
-        self.events = []
+        events, self.events = self.events, []
         return events
 
     def conclude(self) -> None:
@@ -229,15 +228,26 @@ class Protocol:
             InvalidState: if the connection is not open.
             ProtocolError: inside a fragmented message.
         """
-        self._send_data(OP_TEXT, data, fin)
+        self.send_data(OP_TEXT, data, fin)
 
     def send_binary(self, data: BytesLike, fin: bool = True) -> None:
         """Send a binary message, or its first fragment. Raises as `send_text`."""
-        self._send_data(OP_BINARY, data, fin)
+        self.send_data(OP_BINARY, data, fin)
 
     def send_continuation(self, data: str | BytesLike, fin: bool) -> None:
         """Send a further fragment; raises as `send_text`."""
-        self._send_data(OP_CONT, data, fin)
+        self.send_data(OP_CONT, data, fin)
+
+    def send_data(self, opcode: int, data: str | BytesLike, fin: bool) -> None:
+        """Send a data frame; raises as `send_text`."""
+        self._check_open()
+        # Section 5.4: fragments of one message follow each other.
+        if self.sending and opcode != OP_CONT:
+            raise ProtocolError("expected a continuation frame")
+        if not self.sending and opcode == OP_CONT:
+            raise ProtocolError("unexpected continuation frame")
+        write_frame(self.out, fin << 7 | opcode, data, self.masked)
+        self.sending = not fin
 
     def send_close(self, code: int | None = None, reason: str = "") -> None:
         """Begin the closing handshake (RFC 6455, section 7.1.2).
@@ -303,12 +313,9 @@ class Protocol:
         """Return what to write now; a last ``b""`` is the end of the stream."""
         if not self.events:
             self.conclude()
+        self.answer_ping()
         data = [bytes(self.out)] if self.out else []
         self.out.clear()
-        self.answer_ping()
-        if self.out:
-            data.append(bytes(self.out))
-            self.out.clear()
         if self.eof_to_send and not self._eof_told:
             self._eof_told = True
             data.append(b"")
@@ -385,16 +392,6 @@ class Protocol:
     def _check_open(self) -> None:
         if self.state_number != OPEN:
             raise InvalidState(f"connection is {self.state.name.lower()}")
-
-    def _send_data(self, opcode: int, data: str | BytesLike, fin: bool) -> None:
-        self._check_open()
-        # Section 5.4: fragments of one message follow each other.
-        if self._sending and opcode != OP_CONT:
-            raise ProtocolError("expected a continuation frame")
-        if not self._sending and opcode == OP_CONT:
-            raise ProtocolError("unexpected continuation frame")
-        write_frame(self.out, fin << 7 | opcode, data, self.masked)
-        self._sending = not fin
 
     def _send_control(self, opcode: int, data: BytesLike) -> None:
         self._check_open()

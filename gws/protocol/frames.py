@@ -54,7 +54,7 @@ class Frame:
         # The first octet as it stands on the wire holds all but the payload.
         self.first = fin << 7 | rsv1 << 6 | rsv2 << 5 | rsv3 << 4 | opcode
         #: The payload as it came: str for text that is whole, else bytes.
-        self.payload = data
+        self.payload: Any = data
 
     @property
     def opcode(self) -> Opcode:

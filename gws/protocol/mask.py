@@ -92,7 +92,10 @@ def check_utf8(pending: bytes, buffer: bytearray, start: int, end: int) -> bytes
         _, n = codecs.utf_8_decode(text, "strict", False)
     except UnicodeDecodeError:
         return None
-    return bytes(text[n:])
+    rest = bytes(text[n:])
+    # Alone of what can't go on, the beginning of a surrogate passes the decoder:
+    # it waits for the third octet, lest "surrogatepass" accept it.
+    return None if rest[:1] == b"\xed" and rest[1:] >= b"\xa0" else rest
 
 
 def append_frame(

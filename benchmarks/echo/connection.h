@@ -1,0 +1,67 @@
+/* One WebSocket client connection of the load generator: bytes from an epoll
+ * loop in, whole messages out through a callback; frames in, masked bytes out.
+ *
+ * Whatever breaks RFC 6455 on the server's side ends the process through die():
+ * a figure measured against a server that misbehaves is worth nothing. */
+#ifndef CONNECTION_H
+#define CONNECTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum opcode { CONT = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
+
+enum state { CLOSED, CONNECTING, HANDSHAKE, OPEN, CLOSING };
+
+struct buffer {
+    char *data;
+    size_t start, end, capacity; /* bytes [start, end) are in use */
+};
+
+struct connection {
+    int fd;
+    enum state state;
+    bool waits_for_write; /* EPOLLOUT is being watched */
+    bool close_received;
+    unsigned id;
+    struct buffer in, out;
+    uint64_t sent, received; /* data messages; used as sequence numbers */
+};
+
+/* Where and how to connect, the same for all connections of a run. */
+struct target {
+    int epoll;
+    uint16_t port;
+    const char *path;
+    unsigned sources; /* how many 127.0.0.x addresses to connect from */
+};
+
+/* What a mode does with events. on_open and on_closed may be NULL. The end of a
+ * connection is an error unless on_closed is there and we began to close. */
+struct handler {
+    void (*on_open)(struct connection *);
+    void (*on_message)(struct connection *, enum opcode, const char *, size_t);
+    void (*on_closed)(struct connection *);
+};
+
+void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+double now_seconds(void);
+
+void buffer_reserve(struct buffer *, size_t more);
+void buffer_append(struct buffer *, const void *bytes, size_t length);
+
+/* Start a TCP connection and its opening handshake (section 4.1). */
+void connection_start(struct connection *, const struct target *);
+/* Handle what epoll reported for the connection, then write what was queued. */
+void connection_event(struct connection *, const struct target *,
+                      const struct handler *, uint32_t events);
+/* Queue one masked frame; connection_flush or the next event writes it. */
+void connection_queue(struct connection *, enum opcode, const char *payload,
+                      size_t length);
+void connection_flush(struct connection *, const struct target *);
+/* Start the closing handshake: queue a close frame with 1000 (section 7.1.2). */
+void connection_queue_close(struct connection *);
+void connection_free(struct connection *);
+
+#endif

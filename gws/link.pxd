@@ -1,0 +1,83 @@
+cimport cython
+
+from .messages cimport Messages
+from .protocol._speedups cimport take_bytes, thread_id
+from .protocol.base cimport Protocol
+from .protocol.frames cimport Frame
+from .protocol.writer cimport write_frame
+from .stream cimport Stream
+
+
+# Integers of C, set by the import of codes.py and reader.py.
+cdef int CLOSED
+cdef int CLOSING
+cdef int CONNECTING
+cdef int OP_PING
+cdef int OP_PONG
+cdef int OPEN
+cdef Py_ssize_t HEADROOM
+
+
+cdef class HubShare:
+    cdef readonly object hub
+    cdef object switch_to_hub
+    cdef readonly unsigned long thread
+    cdef readonly bytearray buffer
+    cdef readonly object deadlines
+    cdef list _corked
+
+    cpdef flush_later(self, Link connection)
+
+
+cdef class Link:
+    cdef object _hub
+    cdef HubShare _share
+    cdef readonly Protocol protocol
+    cdef readonly Stream stream
+    cdef object _options
+    cdef Messages _messages
+    cdef Py_ssize_t _write_high
+    cdef Py_ssize_t _write_low
+    cdef Py_ssize_t _flush_at
+    cdef public object handshake_event
+    cdef object _receiver
+    cdef bint _in_callback
+    cdef bint _corked
+    cdef bint _alive
+    cdef bint _broken
+    cdef bint _dropping
+    cdef bint _finished
+    cdef object _closed
+    cdef object _drained
+    cdef double _ping_due
+    cdef double _pong_due
+    cdef double _close_due
+    cdef object _deadline
+    cdef dict _pings
+    cdef readonly double latency
+    cdef readonly object remote_address
+    cdef object _local_address
+    cdef object _id
+    cdef object _fragmenter
+    cdef object _message_sent
+
+    @cython.locals(protocol=Protocol, n=Py_ssize_t, buffer=bytearray)
+    cdef _take_input(self)
+    @cython.locals(protocol=Protocol, messages=Messages)
+    cdef _process_events(self)
+    @cython.locals(protocol=Protocol, events=list, frame=Frame)
+    cdef _sort_events(self)
+    cpdef _wake_receiver(self)
+    cdef _switch_to_receiver(self)
+    cdef _check_thread(self)
+    cdef _wait_input(self)
+    cdef _cork(self)
+    cpdef uncork(self)
+    @cython.locals(protocol=Protocol, out=bytearray)
+    cdef _flush(self)
+    cdef _conclude(self)
+    cdef _begin_closing(self)
+    cdef _set_close_due(self)
+    cpdef _finish(self)
+    cdef _schedule(self)
+    cdef _send_ping(self, bytes payload)

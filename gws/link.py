@@ -1,0 +1,472 @@
+"""The hub's half of a connection: what happens without a greenlet of its own.
+
+`Link` joins a `Protocol` (what octets mean) to a `Stream` (the socket). The hub
+calls `on_readable`: it feeds the protocol and switches straight into the greenlet
+that waits in `recv`, if a message is there. So pings are answered and closes are
+seen while a handler does something else, without a second greenlet.
+
+Writing is corked: frames gather in a buffer, which goes out in one call when the
+callback that woke the sender returns, before `recv` waits, at the end of this turn
+of the loop, or when it has grown past a mark.
+
+What the hub calls here may neither block nor raise. The greenlets' half is
+`connection.Connection`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import sys
+import uuid
+from typing import Any
+
+from gevent import get_hub, getcurrent
+from gevent.event import Event
+from greenlet import greenlet
+
+from .exceptions import ConcurrencyError
+from .keepalive import Deadlines, Entry, PingWaiter
+from .messages import Messages
+from .options import Options
+from .protocol.base import Protocol, split_max_size
+from .protocol.codes import (
+    CLOSED,
+    CLOSING,
+    CONNECTING,
+    OP_PING,
+    OP_PONG,
+    OPEN,
+    CloseCode,
+)
+from .protocol.frames import Frame
+from .protocol.mask import take_bytes, thread_id
+from .protocol.reader import HEADROOM
+from .protocol.writer import write_frame
+from .stream import Stream, read_buffer
+
+
+#: Frames are held back until they are this many bytes.
+CORK_SIZE = 2**16
+
+
+class HubShare:
+    """What the connections of one hub share: made once, kept by the hub."""
+
+    def __init__(self, hub: Any) -> None:
+        self.hub = hub
+        # Micro-optimization: bound once, and the method that gevent's wraps. What
+        # the wrapper adds is a check that we make: the hub can't switch to itself.
+        # It costs each idle connection the stack of one more call.
+        self.switch_to_hub = greenlet.switch.__get__(hub)
+        self.thread = thread_id()
+        self.buffer = read_buffer()
+        self.deadlines = Deadlines(hub)
+        # Connections with frames to be written at the end of this turn.
+        self._corked: list[Link] = []
+
+    def flush_later(self, connection: Link) -> None:
+        """Flush ``connection`` once the greenlets that run now have had their turn."""
+        if not self._corked:
+            self.hub.loop.run_callback(self._flush_corked)
+        self._corked.append(connection)
+
+    def _flush_corked(self) -> None:
+        corked = self._corked
+        self._corked = []
+        for connection in corked:
+            try:
+                connection.uncork()
+            except Exception:
+                # A bug of ours; the others are still to be flushed.
+                self.hub.handle_error(connection, *sys.exc_info())
+
+
+def share_of(hub: Any) -> HubShare:
+    """Return what the connections of ``hub`` share."""
+    share: HubShare | None = getattr(hub, "_gws_share", None)
+    if share is None:
+        share = hub._gws_share = HubShare(hub)
+    return share
+
+
+class Link:
+    """A connection as the hub drives it; see `Connection` for its use.
+
+    Args:
+        sock: connected; the connection owns it from now on.
+        protocol: knows what the octets mean.
+        options: limits and times.
+        remote_address: the peer's, as `socket.accept` gives it.
+    """
+
+    def __init__(
+        self, sock: Any, protocol: Protocol, options: Options, remote_address: Any
+    ) -> None:
+        hub = get_hub()
+        self._hub = hub
+        self._share = share_of(hub)
+        self.protocol = protocol
+        self.stream = Stream(sock, hub, self._share.buffer, protocol.out)
+        self.configure(options)
+        #: The request or response of the opening handshake, until it is taken.
+        self.handshake_event: Any = None
+        # The greenlet that waits in recv.
+        self._receiver: Any = None
+        # on_readable is running, and will flush.
+        self._in_callback = False
+        # The hub's share will flush.
+        self._corked = False
+        # Octets came, or were taken, since the last ping.
+        self._alive = False
+        # The kernel takes nothing any more.
+        self._broken = False
+        # Messages that nobody has room for are dropped: we are closing.
+        self._dropping = False
+        # TCP is gone.
+        self._finished = False
+        self._closed: Event | None = None
+        self._drained: Event | None = None
+        # When to do what, 0.0 for never, and the entry for the earliest.
+        self._ping_due = 0.0
+        self._pong_due = 0.0
+        self._close_due = 0.0
+        self._deadline: Entry | None = None
+        self._pings: dict[bytes, PingWaiter] | None = None
+        #: Seconds between the last ping and its pong; 0.0 before the first.
+        self.latency = 0.0
+        #: The peer's address, as `socket.accept` gives it; also after closing.
+        self.remote_address = remote_address
+        self._local_address: Any = None
+        # Only for `Connection`, which shares this object's layout.
+        self._id: uuid.UUID | None = None
+        self._fragmenter: Any = None
+        self._message_sent: Event | None = None
+
+    def configure(self, options: Options) -> None:
+        """Take other limits and times; before the first message."""
+        self._options = options
+        high, low = options.queue_marks
+        max_size, max_fragment = split_max_size(options.max_size)
+        self._messages = Messages(high, low, max_size or 0 if high else 0)
+        self._write_high, self._write_low = options.write_marks
+        self._flush_at = min(self._write_high or CORK_SIZE, CORK_SIZE)
+        self.protocol.limit(max_size, max_fragment)
+
+    @property
+    def local_address(self) -> Any:
+        """Our address, as `socket.getsockname` gives it; also after closing."""
+        if self._local_address is None:
+            self._local_address = self.stream.sock.getsockname()
+        return self._local_address
+
+    # For who opens the connection
+
+    def start(self) -> None:
+        """Begin to read."""
+        self.stream.start(self.on_readable)
+
+    def start_keepalive(self) -> None:
+        """Begin to send pings, once the connection is open."""
+        if self._options.ping_interval is not None:
+            now = self._share.deadlines.now()
+            self._ping_due = now + self._options.ping_interval
+            self._schedule()
+
+    def process_events(self) -> None:
+        """Bring what the protocol has found to whom it concerns."""
+        self._process_events()
+
+    def wait_input(self) -> None:
+        """Wait for what `on_readable` finds, or the end of the connection."""
+        self._wait_input()
+
+    def wait_handshake(self) -> Any:
+        """Return the request or response of the opening handshake; None at EOF."""
+        while self.handshake_event is None and self.protocol.state_number == CONNECTING:
+            self._wait_input()
+        event = self.handshake_event
+        self.handshake_event = None
+        return event
+
+    # Receiving
+
+    def on_readable(self) -> None:
+        """Take what came; the hub calls this."""
+        self._in_callback = True
+        try:
+            self._take_input()
+        except BaseException:
+            # A bug of ours: the loop, and other connections, must go on.
+            self._hub.handle_error(self, *sys.exc_info())
+            self._finish()
+        self._in_callback = False
+
+    def _take_input(self) -> None:
+        protocol = self.protocol
+        try:
+            n = self.stream.read()
+        except OSError:
+            self._broken = True
+            n = 0
+        if n < 0 and not self._broken:
+            return
+        if n <= 0:
+            self.stream.stop_reading()
+            protocol.receive_eof()
+        else:
+            self._alive = True
+            buffer = self._share.buffer
+            if protocol.state_number == CONNECTING:
+                protocol.receive_data(take_bytes(buffer, HEADROOM, HEADROOM + n))
+            else:
+                protocol._receive(buffer, HEADROOM, HEADROOM + n)
+        self._process_events()
+
+    def _process_events(self) -> None:
+        protocol = self.protocol
+        messages = self._messages
+        if protocol.events:
+            self._sort_events()
+        if self._receiver is not None and (
+            messages.ready()
+            or self.handshake_event is not None
+            or protocol.state_number == CONNECTING
+            or protocol.state_number == CLOSED
+        ):
+            self._switch_to_receiver()
+        if protocol.ending is not None:
+            # Its turn comes when the messages before it are taken; unless we
+            # are closing already, and could not answer them.
+            if self._dropping or not messages.ready():
+                self._conclude()
+            elif not self._close_due:
+                self._set_close_due()
+        elif protocol.state_number >= CLOSING and not self._dropping:
+            self._begin_closing()
+        if not self._dropping and messages.full():
+            self.stream.pause()
+        if protocol.out or protocol.eof_to_send:
+            self._flush()
+
+    def _sort_events(self) -> None:
+        protocol = self.protocol
+        events = protocol.events
+        for event in events:
+            if not isinstance(event, Frame):
+                self.handshake_event = event
+            elif not event.first & 0x08:
+                if not (self._dropping and self._messages.full()):
+                    self._messages.put(event)
+            elif event.first & 0x0F == OP_PONG:
+                self._take_pong(event.data)
+        events.clear()
+
+    def _take_pong(self, data: bytes) -> None:
+        # Section 5.5.3: a pong may answer only the latest of several pings.
+        pings = self._pings
+        if pings is None or data not in pings:
+            return
+        now = self._share.deadlines.now()
+        for payload in list(pings):
+            self.latency = pings.pop(payload).answer(now)
+            if payload == data:
+                break
+        if not pings:
+            self._pings = None
+
+    def _wake_receiver(self) -> None:
+        # Have the greenlet that waits in recv look again.
+        if self._receiver is None:
+            return
+        if getcurrent() is self._hub:
+            self._switch_to_receiver()
+        else:
+            self._hub.loop.run_callback(self._wake_receiver)
+
+    def _switch_to_receiver(self) -> None:
+        # Straight into the greenlet that waits in recv; only the hub may.
+        receiver = self._receiver
+        try:
+            receiver.switch()
+        except BaseException:
+            # It ended with this; it is not for whom the hub was serving.
+            self._hub.handle_error(receiver, *sys.exc_info())
+
+    def _check_thread(self) -> None:
+        if thread_id() != self._share.thread:
+            raise ConcurrencyError(
+                "a connection belongs to the thread (the gevent hub) that made it"
+            )
+
+    def _wait_input(self) -> None:
+        # Until on_readable, or the end of the connection, switches back.
+        current = getcurrent()
+        if current is self._hub:
+            raise ConcurrencyError("the hub can't wait for a message")
+        self._receiver = current
+        try:
+            if self.protocol.out:
+                self._flush()
+            self._share.switch_to_hub()
+        finally:
+            self._receiver = None
+
+    # Sending
+
+    def _cork(self) -> None:
+        # Have it flushed, by the callback that is running or at the turn's end.
+        if not self._in_callback and not self._corked:
+            self._corked = True
+            self._share.flush_later(self)
+
+    def uncork(self) -> None:
+        """Write what was sent in this turn of the loop; the hub calls this."""
+        self._corked = False
+        if self.protocol.out:
+            self._flush()
+
+    def on_writable(self) -> None:
+        """Write more; the hub calls this when the kernel has room."""
+        n_before = len(self.protocol.out)
+        self._flush()
+        if len(self.protocol.out) < n_before:
+            self._alive = True
+        if not self.protocol.out:
+            self.stream.stop_waiting_writable()
+
+    def _flush(self) -> None:
+        # Write what there is, as far as the kernel takes it.
+        protocol = self.protocol
+        out = protocol.out
+        if not self._broken:
+            try:
+                self.stream.flush()
+                if not out and protocol.ping_unanswered is not None:
+                    protocol.answer_ping()
+                    self.stream.flush()
+            except OSError:
+                # What the peer sent before may still be read.
+                self._broken = True
+                self._hub.loop.run_callback(self._read_rest)
+        if self._broken:
+            out.clear()
+        if out:
+            self.stream.wait_writable(self.on_writable)
+        if self._drained is not None and len(out) <= self._write_low:
+            self._drained.set()
+        if not out and protocol.eof_to_send:
+            if protocol.state_number == CLOSED:
+                self._finish()
+            else:
+                self.stream.shut()
+
+    def _read_rest(self) -> None:
+        # The connection is broken for writing: read to its end.
+        while self.protocol.state_number != CLOSED:
+            self.on_readable()
+
+    # The end
+
+    def _conclude(self) -> None:
+        # Answer the close frame, or the violation, that ended the stream.
+        self.protocol.conclude()
+        self._begin_closing()
+
+    def _begin_closing(self) -> None:
+        self._dropping = True
+        self.stream.resume()
+        self._set_close_due()
+        self._flush()
+        if self._drained is not None:
+            self._drained.set()
+        if self.protocol.deaf:
+            self._wake_receiver()
+
+    def _set_close_due(self) -> None:
+        self._ping_due = self._pong_due = self._close_due = 0.0
+        if self._options.close_timeout is not None and not self._finished:
+            now = self._share.deadlines.now()
+            self._close_due = now + self._options.close_timeout
+            self._schedule()
+
+    def _finish(self) -> None:
+        # TCP is gone: release everything that waits, once.
+        if self._finished:
+            return
+        self._finished = True
+        self.protocol.receive_eof()
+        self.protocol.out.clear()
+        with contextlib.suppress(OSError):
+            self._local_address = self.local_address
+        self.stream.close()
+        if self._deadline is not None:
+            self._share.deadlines.cancel(self._deadline)
+            self._deadline = None
+        for event in (self._closed, self._drained, self._message_sent):
+            if event is not None:
+                event.set()
+        for waiter in (self._pings or {}).values():
+            waiter.fail(self.protocol.close_exc)
+        self._pings = None
+        self._wake_receiver()
+        self.on_finished()
+
+    def on_finished(self) -> None:
+        """Called once when TCP is gone; for subclasses. May not block or raise."""
+
+    # Deadlines
+
+    def _schedule(self) -> None:
+        # See that on_deadline is called at the earliest due time.
+        due = 0.0
+        for when in (self._ping_due, self._pong_due, self._close_due):
+            if when and (not due or when < due):
+                due = when
+        entry = self._deadline
+        if entry is not None:
+            if due and entry[0] <= due:
+                return  # it fires early enough, and looks again
+            self._share.deadlines.cancel(entry)
+            self._deadline = None
+        if due:
+            self._deadline = self._share.deadlines.set(self, due)
+
+    def on_deadline(self, now: float) -> None:
+        """Do what is due; `Deadlines` calls this in the hub."""
+        self._deadline = None
+        if self._close_due and now >= self._close_due:
+            self._close_due = 0.0
+            if self.protocol.ending is not None:
+                self._conclude()  # nobody took the messages before it
+            else:
+                self._finish()
+            return
+        if self._pong_due and now >= self._pong_due:
+            self._pong_due = 0.0
+            if not self._alive:
+                # Also when the ping itself could not be written.
+                self.protocol.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+                self._begin_closing()
+                return
+        if self._ping_due and now >= self._ping_due:
+            self._keep_alive(now)
+        self._schedule()
+
+    def _keep_alive(self, now: float) -> None:
+        interval, timeout = self._options.ping_interval, self._options.ping_timeout
+        self._ping_due = now + interval if interval is not None else 0.0
+        if timeout is not None and not self._pong_due:
+            self._pong_due = now + timeout
+            self._alive = False
+        if self.protocol.state_number == OPEN:
+            self._send_ping(secrets.token_bytes(4))
+
+    def _send_ping(self, payload: bytes) -> PingWaiter:
+        write_frame(self.protocol.out, 0x80 | OP_PING, payload, self.protocol.masked)
+        self._cork()
+        waiter = PingWaiter(self._share.deadlines.now())
+        if self._pings is None:
+            self._pings = {}
+        self._pings[payload] = waiter
+        return waiter

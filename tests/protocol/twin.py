@@ -1,0 +1,56 @@
+"""The sources of gws.protocol, loaded again as pure Python under another name.
+
+A compiled module shadows the ``.py`` that lies beside it; `PureFinder` looks at the
+``.py`` only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+import gws
+
+
+SOURCES = Path(gws.__file__).parent
+
+
+class PureFinder(MetaPathFinder):
+    """Finds ``NAME.protocol.base`` where ``gws.protocol.base`` has its source."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        name, *parts = fullname.split(".")
+        if name != self._name:
+            return None
+        if not parts:  # the root has no code: gws/__init__.py imports all of gws
+            return ModuleSpec(fullname, None, is_package=True)
+        file = SOURCES.joinpath(*parts)
+        if file.is_dir():
+            return importlib.util.spec_from_file_location(
+                fullname, file / "__init__.py", submodule_search_locations=[]
+            )
+        return importlib.util.spec_from_file_location(fullname, file.with_suffix(".py"))
+
+
+def load_pure(name: str, *modules: str) -> list[ModuleType]:
+    """Import e.g. "protocol.base" of a new twin whose package is called ``name``."""
+    finder = PureFinder(name)
+    sys.meta_path.insert(0, finder)
+    try:
+        return [importlib.import_module(f"{name}.{module}") for module in modules]
+    finally:
+        sys.meta_path.remove(finder)
