@@ -235,7 +235,6 @@ class Connection(Link):
                 nothing was sent.
             TypeError: if they are no int and str.
         """
-        self._check_thread()
         self.begin_close(code, reason)
         self.wait_closed()
 
@@ -245,6 +244,7 @@ class Connection(Link):
         """Do what `close` does, without waiting."""
         if not isinstance(code, int) or not isinstance(reason, str):
             raise TypeError("a close code is an int, a close reason a str")
+        self._check_thread()
         close = Close(code, reason)
         close.serialize()
         close.check()
@@ -263,6 +263,7 @@ class Connection(Link):
         Returns:
             Whether it is.
         """
+        self._check_thread()
         if self._finished or getcurrent() is self._hub:
             return self._finished
         if self._closed is None:

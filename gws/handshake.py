@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from .connection import Connection
 from .options import Options
+from .protocol.codes import State
 from .protocol.datastructures import Headers
 from .protocol.http11 import Request, Response, ResponseReader, parse_request
 from .protocol.origins import Origins
@@ -174,6 +175,8 @@ class ServerConnection(Connection):
         except Exception:
             logger.error("opening handshake failed", exc_info=True)
             response = self.respond(500, "The server failed; its log tells why.\n")
+        if self.state is not State.CONNECTING:
+            return False  # refused meanwhile: the server shuts down
         self._add_headers(response)
         self.protocol.send_response(response)
         is_open = response.status_code == 101

@@ -255,11 +255,13 @@ class Link:
         for event in events:
             if not isinstance(event, Frame):
                 self.handshake_event = event
-            elif not event.first & 0x08:
+                continue
+            frame = event
+            if not frame.first & 0x08:
                 if not (self._dropping and self._messages.full()):
-                    self._messages.put(event)
-            elif event.first & 0x0F == OP_PONG:
-                self._take_pong(event.data)
+                    self._messages.put(frame)
+            elif frame.first & 0x0F == OP_PONG:
+                self._take_pong(frame.data)
         events.clear()
 
     def _take_pong(self, data: bytes) -> None:
@@ -374,9 +376,11 @@ class Link:
         self._begin_closing()
 
     def _begin_closing(self) -> None:
-        self._dropping = True
+        if not self._dropping:
+            # Once: close_timeout is for all of it, not for each step.
+            self._dropping = True
+            self._set_close_due()
         self.stream.resume()
-        self._set_close_due()
         self._flush()
         if self._drained is not None:
             self._drained.set()
@@ -459,7 +463,9 @@ class Link:
         if timeout is not None and not self._pong_due:
             self._pong_due = now + timeout
             self._alive = False
-        if self.protocol.state_number == OPEN:
+        # One that was not answered yet will do; else who never answers, but
+        # lives, would have us remember more and more of them.
+        if self.protocol.state_number == OPEN and not self._pings:
             self._send_ping(secrets.token_bytes(4))
 
     def _send_ping(self, payload: bytes) -> PingWaiter:

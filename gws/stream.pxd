@@ -9,6 +9,7 @@ cdef class Stream:
     cdef object _loop
     cdef bytearray _buffer
     cdef readonly bytearray out
+    cdef bint _tls
     cdef bint _direct
     cdef object _on_readable
     cdef object _read_watcher
@@ -21,7 +22,7 @@ cdef class Stream:
     cpdef resume(self)
     cpdef Py_ssize_t read(self) except -2
     @cython.locals(n=Py_ssize_t)
-    cdef Py_ssize_t _read_tls(self) except -2
+    cdef Py_ssize_t _read_by_method(self) except -2
     @cython.locals(out=bytearray, n=Py_ssize_t)
     cpdef flush(self)
-    cdef Py_ssize_t _write_tls(self) except -2
+    cdef Py_ssize_t _write_by_method(self) except -2

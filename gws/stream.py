@@ -11,6 +11,7 @@ Nothing here knows what the octets mean, and nothing here blocks.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
@@ -63,9 +64,12 @@ class Stream:
         self._loop = hub.loop
         self._buffer = buffer
         self.out = out
+        # Asked of the socket itself: the TLS sockets of gevent and of the standard
+        # library have no class in common.
+        self._tls = hasattr(sock, "pending")
         # Plain sockets are read and written by descriptor (measured: 8 % more
         # messages a second than by the socket's methods).
-        self._direct = os.name == "posix" and not isinstance(sock, ssl.SSLSocket)
+        self._direct = os.name == "posix" and not self._tls
         self._on_readable: Callable[[], None] | None = None
         self._read_watcher: Any = None
         self._write_watcher: Any = None
@@ -109,21 +113,21 @@ class Stream:
             return -1
         if self._direct:
             return recv_fd(self._fd, self._buffer, HEADROOM)
-        return self._read_tls()
+        return self._read_by_method()
 
-    def _read_tls(self) -> int:
-        # A record at a time, until the buffer is full or nothing is left that
-        # the descriptor would not announce.
+    def _read_by_method(self) -> int:
+        # TLS: a record at a time, until the buffer is full or nothing is left
+        # that the descriptor would not announce.
         n: int = 0
         self._more = False
         with memoryview(self._buffer) as view, view[HEADROOM:] as room:
             try:
                 n = self.sock.recv_into(room)
-                while 0 < n < READ_SIZE and self.sock.pending():
+                while 0 < n < READ_SIZE and self._tls and self.sock.pending():
                     n += self.sock.recv_into(room[n:])
             except NOT_NOW:
                 return n or -1
-        self._more = n == READ_SIZE
+        self._more = self._tls and n == READ_SIZE
         if self._more and not self.paused:
             self._loop.run_callback(self._read_more)
         return n
@@ -141,18 +145,18 @@ class Stream:
         """
         out = self.out
         while out and self._fd >= 0:
-            n = send_fd(self._fd, out) if self._direct else self._write_tls()
+            n = send_fd(self._fd, out) if self._direct else self._write_by_method()
             if n == len(out):
                 out.clear()
             elif n >= 0:
                 del out[:n]
-                if not self._direct and n:
+                if self._tls and n:
                     continue  # a record at a time
                 return
             else:
                 return
 
-    def _write_tls(self) -> int:
+    def _write_by_method(self) -> int:
         try:
             # gevent's TLS socket returns 0 where the standard one raises.
             n: int = self.sock.send(self.out)
@@ -180,19 +184,22 @@ class Stream:
             self._on_readable = None
 
     def shut(self) -> None:
-        """End the stream in our direction; the peer reads to its end."""
+        """End the stream in our direction; the peer reads to its end.
+
+        What it still sends may be read, and dropped: of TLS it comes encrypted.
+        """
         if self._shut or self._fd < 0:
             return
         self._shut = True
-        try:
-            if self._direct:
-                self.sock.shutdown(socket.SHUT_WR)
-            else:
-                # Sends close_notify; that the peer has not sent its own yet is
-                # an error here, and no matter.
+        if self._tls:
+            # Sends close_notify. That the peer has not sent its own yet is an
+            # error here, and no matter; but after one OpenSSL reads no more.
+            with contextlib.suppress(OSError, ValueError):
                 self.sock.unwrap()
-        except (OSError, ValueError):
-            pass
+            self._tls = False
+        with contextlib.suppress(OSError):
+            # Of a TLS socket, this leaves the plain one.
+            self.sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Close the socket, once, after its watchers.

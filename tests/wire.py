@@ -210,7 +210,8 @@ def raw_client(
     """Connect to a server by TCP, or by TLS with the certificates in ``tls``."""
     sock = dial(port_of(server), receive_buffer)
     if tls is not None:
-        context = gevent.ssl.create_default_context(cafile=tls / "ca.pem")
+        context = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(tls / "ca.pem")
         sock = context.wrap_socket(sock, server_hostname="localhost")
     peer = RawPeer(sock)
     try:
@@ -257,7 +258,7 @@ class RawServer:
         self._play = play
         self._context: Any = None
         if tls is not None:
-            self._context = gevent.ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._context = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(tls / "server.pem")
         self._listener = socket.socket()
         if receive_buffer is not None:

@@ -27,6 +27,7 @@ def check_origin(headers: Headers, origins: Origins) -> None:
     """Check that a request may come from where its Origin header says.
 
     Args:
+        headers: of a request; there must be one Host header.
         origins: "same": an origin, if there is one, must name the host and port
             of the Host header. The scheme is not compared: TLS often ends at a
             proxy. "*": any. A list: one of its members must equal the origin, or
@@ -53,11 +54,13 @@ def check_origin(headers: Headers, origins: Origins) -> None:
 def is_same(origin: str, host_header: str) -> bool:
     """Tell whether ``origin`` names the host and port of a Host header."""
     parts = split_origin(origin)
-    if parts is None:
+    # The page of an app or of an extension (``tauri://localhost``) came from no
+    # server, whatever it calls its host.
+    if parts is None or parts[0] not in DEFAULT_PORTS:
         return False
     scheme, host, port = parts
     host_there, port_there = parse_host(host_header)
-    return (host, port) == (host_there, port_there or DEFAULT_PORTS.get(scheme))
+    return (host, port) == (host_there, port_there or DEFAULT_PORTS[scheme])
 
 
 def is_allowed(origin: str | None, entry: str | re.Pattern[str] | None) -> bool:

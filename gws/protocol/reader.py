@@ -260,8 +260,8 @@ class Reader:
         frame = Frame.__new__(Frame)
         frame.first = first
         if first & 0x88 == 0x80:  # the last frame of a message
-            if self._pending:
-                raise InvalidText("invalid UTF-8: the text ends inside a character")
+            if self._pending:  # it ends inside a character
+                raise InvalidText("invalid UTF-8")
             self._opcode = OP_CONT
             self._size = 0
         if first == 0x80 | OP_TEXT:
