@@ -31,8 +31,10 @@ HOT_MODULES = [
     "gws/fanout.py",
 ]
 
-# The one kernel in Cython's own syntax; its twin in Python is mask.py.
+# What stands in Cython's own syntax: the kernel, whose twin in Python is mask.py,
+# and greenlet's C interface, whose twin is greenlets.py.
 KERNEL = "gws/protocol/_speedups.pyx"
+GREENLETS = "gws/_greenlets.pyx"
 
 # What the extensions were built from, in the format of sha256sum(1). It lies in
 # the package beside them; tests/conftest.py compares it with the checkout.
@@ -98,7 +100,13 @@ class BuildSealed(build_ext):
 def seal_text():
     """Return one line a file: the digest of all that the extensions are built from."""
     declarations = (path.relative_to(ROOT) for path in ROOT.glob("gws/**/*.pxd"))
-    paths = {"setup.py", KERNEL, *HOT_MODULES, *map(Path.as_posix, declarations)}
+    paths = {
+        "setup.py",
+        KERNEL,
+        GREENLETS,
+        *HOT_MODULES,
+        *map(Path.as_posix, declarations),
+    }
     return "".join(
         f"{sha256((ROOT / path).read_bytes()).hexdigest()}  {path}\n"
         for path in sorted(paths)
@@ -110,8 +118,17 @@ def extension(path):
         path.rpartition(".")[0].replace("/", "."),
         [path],
         depends=["setup.py"],
+        include_dirs=[greenlet_headers()],
         extra_compile_args=["-O3", "-Wsign-compare"],
     )
+
+
+def greenlet_headers():
+    """Return the folder of greenlet.h, which comes with the package."""
+    # Imported here: the pure build and the sdist need no greenlet.
+    import greenlet
+
+    return os.path.dirname(greenlet.__file__)
 
 
 def pure_options():
@@ -126,7 +143,7 @@ def pure_options():
 
 if COMPILE:
     setup(
-        ext_modules=[extension(path) for path in [*HOT_MODULES, KERNEL]],
+        ext_modules=[extension(path) for path in [*HOT_MODULES, KERNEL, GREENLETS]],
         cmdclass={"build_ext": BuildSealed},
     )
 else:

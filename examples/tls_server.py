@@ -14,9 +14,9 @@ and connect, trusting it:
     python examples/echo_client.py wss://localhost:8765 cert.pem
 """
 
+import argparse
 import signal
 import ssl
-import sys
 
 import gevent
 
@@ -29,13 +29,14 @@ def echo(ws):
 
 
 def main():
-    certificate, key, port = [*sys.argv[1:], None, None][:3]
-    if certificate is None:
-        sys.exit(__doc__)
+    parser = argparse.ArgumentParser(description="An echo server over TLS.")
+    parser.add_argument("certificate", help="PEM file, the chain included")
+    parser.add_argument("key", nargs="?", help="PEM file; if not in the same one")
+    parser.add_argument("port", nargs="?", type=int, default=8765)
+    args = parser.parse_args()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    port = 8765 if port is None else int(port)
-    with serve(echo, "localhost", port, ssl=context) as server:
+    context.load_cert_chain(args.certificate, args.key)
+    with serve(echo, "localhost", args.port, ssl=context) as server:
         for number in (signal.SIGINT, signal.SIGTERM):
             gevent.signal_handler(number, server.close)
         port = server.sockets[0].getsockname()[1]

@@ -127,8 +127,6 @@ def serve(
                 why = (exc.strerror or str(exc)).rpartition(": ")[2]
                 text = f"can't listen on {where}: {why}"
                 raise click.ClickException(text) from None
-            except TypeError as exc:
-                raise click.ClickException(f"{app} can't be served: {exc}") from None
             stack.callback(servers[-1].close)
         run_until_signal(servers, "ws" if context is None else "wss")
 
@@ -159,7 +157,12 @@ def load(name: str) -> Any:
             ) from None
     if not callable(found) or isinstance(found, type):
         raise click.ClickException(f"{name} is neither a Router nor a handler")
-    return found
+    from .server import with_path
+
+    try:
+        return with_path(found)
+    except TypeError as exc:
+        raise click.ClickException(f"{name} can't be served: {exc}") from None
 
 
 def server_tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
@@ -199,6 +202,7 @@ def serve_inherited(fd: int, handler: Any, **options: Any) -> Server:
 
     sock = listener.Socket(fileno=fd)
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.close()
         raise OSError(errno.EINVAL, "This socket does not listen")
     return server.serve(handler, sock=sock, **options)
 

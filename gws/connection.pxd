@@ -1,5 +1,6 @@
 cimport cython
 
+from ._greenlets cimport getcurrent
 from .link cimport Link
 from .messages cimport Messages
 from .protocol._speedups cimport append_bytes
@@ -15,6 +16,10 @@ cdef int OP_CONT
 cdef int OP_PONG
 cdef int OP_TEXT
 cdef int OPEN
+
+
+cdef class MessageIterator:
+    cdef Connection _connection
 
 
 cdef class Connection(Link):

@@ -11,10 +11,11 @@ import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
-from gevent import Timeout, getcurrent, sleep
+from gevent import Timeout, sleep
 from gevent.event import Event
 
 from .exceptions import ConcurrencyError, ConnectionClosedOK, ProtocolError
+from .greenlets import getcurrent
 from .keepalive import PingWaiter
 from .link import Link
 from .protocol.codes import (
@@ -36,6 +37,26 @@ from .protocol.writer import write_frame
 
 #: What `send` takes: a message, or its fragments.
 Sendable = str | BytesLike | Iterable[str | BytesLike]
+
+
+class MessageIterator:
+    """The messages of a connection, for a ``for``.
+
+    Micro-optimization: not the connection itself, because Python would look up
+    ``__next__`` of its subclasses for every message.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        return self
+
+    def __next__(self) -> str | bytes:
+        try:
+            return self._connection._next_message()
+        except ConnectionClosedOK:
+            raise StopIteration from None
 
 
 class Connection(Link):
@@ -123,13 +144,7 @@ class Connection(Link):
 
     def __iter__(self) -> Iterator[str | bytes]:
         """Iterate over the messages, to a normal close (1000, 1001, no code)."""
-        return self
-
-    def __next__(self) -> str | bytes:
-        try:
-            return self._next_message()
-        except ConnectionClosedOK:
-            raise StopIteration from None
+        return MessageIterator(self)
 
     # Public methods for sending
 
@@ -292,6 +307,7 @@ class Connection(Link):
         if timeout <= 0:
             self._poll()
             return self._next_message()
+        self._check_thread()  # before another thread gets a hub for its timer
         timer = Timeout.start_new(timeout)
         try:
             return self._next_message()
@@ -331,7 +347,14 @@ class Connection(Link):
             if self._drained is None:
                 self._drained = Event()
             self._drained.clear()
-            self._drained.wait()
+            # Two peers that wait for each other to read must both go on reading.
+            self._n_waiting += 1
+            if not self._messages.overfull():
+                self.stream.resume()
+            try:
+                self._drained.wait()
+            finally:
+                self._n_waiting -= 1
         if self._broken or protocol.state_number != OPEN:
             self._raise_closed()
 
@@ -376,8 +399,9 @@ class Connection(Link):
         except TypeError:
             kind = type(fragments).__name__
             raise TypeError(f"message must be str or bytes-like, not {kind}") from None
-        fragment = next(iterator, None)
-        if fragment is None:
+        for fragment in iterator:  # noqa: B007 (the first)
+            break
+        else:
             return
         is_text = isinstance(fragment, str)
         opcode = OP_TEXT if (is_text if text is None else text) else OP_BINARY

@@ -1,5 +1,6 @@
 cimport cython
 
+from ._greenlets cimport getcurrent, switch_to
 from .messages cimport Messages
 from .protocol._speedups cimport take_bytes, thread_id
 from .protocol.base cimport Protocol
@@ -20,7 +21,6 @@ cdef Py_ssize_t HEADROOM
 
 cdef class HubShare:
     cdef readonly object hub
-    cdef object switch_to_hub
     cdef readonly unsigned long thread
     cdef readonly bytearray buffer
     cdef readonly object deadlines
@@ -49,6 +49,7 @@ cdef class Link:
     cdef bint _finished
     cdef object _closed
     cdef object _drained
+    cdef Py_ssize_t _n_waiting
     cdef double _ping_due
     cdef double _pong_due
     cdef double _close_due
@@ -65,8 +66,9 @@ cdef class Link:
     cdef _take_input(self)
     @cython.locals(protocol=Protocol, messages=Messages)
     cdef _process_events(self)
-    @cython.locals(protocol=Protocol, events=list, frame=Frame)
+    @cython.locals(protocol=Protocol, events=list)
     cdef _sort_events(self)
+    cdef _take_frame(self, Frame frame)
     cpdef _wake_receiver(self)
     cdef _switch_to_receiver(self)
     cdef _check_thread(self)
@@ -80,4 +82,5 @@ cdef class Link:
     cdef _set_close_due(self)
     cpdef _finish(self)
     cdef _schedule(self)
+    cdef bint _is_silent(self) except -1
     cdef _send_ping(self, bytes payload)

@@ -21,11 +21,11 @@ import sys
 import uuid
 from typing import Any
 
-from gevent import get_hub, getcurrent
+from gevent import get_hub
 from gevent.event import Event
-from greenlet import greenlet
 
 from .exceptions import ConcurrencyError
+from .greenlets import getcurrent, switch_to
 from .keepalive import Deadlines, Entry, PingWaiter
 from .messages import Messages
 from .options import Options
@@ -55,10 +55,6 @@ class HubShare:
 
     def __init__(self, hub: Any) -> None:
         self.hub = hub
-        # Micro-optimization: bound once, and the method that gevent's wraps. What
-        # the wrapper adds is a check that we make: the hub can't switch to itself.
-        # It costs each idle connection the stack of one more call.
-        self.switch_to_hub = greenlet.switch.__get__(hub)
         self.thread = thread_id()
         self.buffer = read_buffer()
         self.deadlines = Deadlines(hub)
@@ -127,6 +123,8 @@ class Link:
         self._finished = False
         self._closed: Event | None = None
         self._drained: Event | None = None
+        # How many greenlets wait for _drained.
+        self._n_waiting = 0
         # When to do what, 0.0 for never, and the entry for the earliest.
         self._ping_due = 0.0
         self._pong_due = 0.0
@@ -227,7 +225,10 @@ class Link:
         protocol = self.protocol
         messages = self._messages
         if protocol.events:
-            self._sort_events()
+            if protocol.mixed or self._dropping:
+                self._sort_events()
+            else:
+                protocol.events = messages.take(protocol.events)
         if self._receiver is not None and (
             messages.ready()
             or self.handshake_event is not None
@@ -244,7 +245,11 @@ class Link:
                 self._set_close_due()
         elif protocol.state_number >= CLOSING and not self._dropping:
             self._begin_closing()
-        if not self._dropping and messages.full():
+        if (
+            not self._dropping
+            and messages.full()
+            and (not self._n_waiting or messages.overfull())
+        ):
             self.stream.pause()
         if protocol.out or protocol.eof_to_send:
             self._flush()
@@ -253,16 +258,21 @@ class Link:
         protocol = self.protocol
         events = protocol.events
         for event in events:
-            if not isinstance(event, Frame):
+            if isinstance(event, Frame):
+                self._take_frame(event)
+            elif not isinstance(event, (str, bytes)):
                 self.handshake_event = event
-                continue
-            frame = event
-            if not frame.first & 0x08:
-                if not (self._dropping and self._messages.full()):
-                    self._messages.put(frame)
-            elif frame.first & 0x0F == OP_PONG:
-                self._take_pong(frame.data)
+            elif not (self._dropping and self._messages.full()):
+                self._messages.take([event])
         events.clear()
+        protocol.mixed = False
+
+    def _take_frame(self, frame: Frame) -> None:
+        if not frame.first & 0x08:
+            if not (self._dropping and self._messages.full()):
+                self._messages.put(frame)
+        elif frame.first & 0x0F == OP_PONG:
+            self._take_pong(frame.data)
 
     def _take_pong(self, data: bytes) -> None:
         # Section 5.5.3: a pong may answer only the latest of several pings.
@@ -290,7 +300,7 @@ class Link:
         # Straight into the greenlet that waits in recv; only the hub may.
         receiver = self._receiver
         try:
-            receiver.switch()
+            switch_to(receiver)
         except BaseException:
             # It ended with this; it is not for whom the hub was serving.
             self._hub.handle_error(receiver, *sys.exc_info())
@@ -310,7 +320,9 @@ class Link:
         try:
             if self.protocol.out:
                 self._flush()
-            self._share.switch_to_hub()
+            # Micro-optimization: not the method of gevent's hub. What that adds is
+            # the check above; its call costs each idle connection some stack.
+            switch_to(self._hub)
         finally:
             self._receiver = None
 
@@ -399,6 +411,7 @@ class Link:
         if self._finished:
             return
         self._finished = True
+        self._ping_due = self._pong_due = self._close_due = 0.0
         self.protocol.receive_eof()
         self.protocol.out.clear()
         with contextlib.suppress(OSError):
@@ -448,7 +461,7 @@ class Link:
             return
         if self._pong_due and now >= self._pong_due:
             self._pong_due = 0.0
-            if not self._alive:
+            if self._is_silent():
                 # Also when the ping itself could not be written.
                 self.protocol.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
                 self._begin_closing()
@@ -456,6 +469,16 @@ class Link:
         if self._ping_due and now >= self._ping_due:
             self._keep_alive(now)
         self._schedule()
+
+    def _is_silent(self) -> bool:
+        # Whether the peer gave no sign of life since the last ping. The loop calls
+        # timers before watchers: what came while it was held up is to be read.
+        if not self._alive and not self.stream.paused:
+            self.on_readable()
+        # Where reading has stopped, silence says nothing; unless somebody waits
+        # for the peer to read.
+        deaf = self.stream.paused and not self._n_waiting
+        return not (self._alive or deaf)
 
     def _keep_alive(self, now: float) -> None:
         interval, timeout = self._options.ping_interval, self._options.ping_timeout

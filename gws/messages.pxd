@@ -17,11 +17,15 @@ cdef class Messages:
     cdef bytearray _part
     cdef bint _part_is_text
 
+    @cython.locals(empty=list)
+    cpdef list take(self, list messages)
     cpdef put(self, Frame frame)
     @cython.locals(queue=list)
     cpdef get(self)
     cpdef bint ready(self)
     @cython.locals(n=Py_ssize_t)
     cpdef bint full(self)
+    @cython.locals(n=Py_ssize_t)
+    cpdef bint overfull(self)
     @cython.locals(n=Py_ssize_t)
     cpdef bint has_room(self)

@@ -11,6 +11,13 @@ from .protocol.codes import OP_TEXT
 from .protocol.frames import Frame
 
 
+#: How many times `max_size` is taken while both sides send and nobody receives.
+PATIENCE = 64
+
+#: What a message costs beyond its payload, in bytes, so that empty ones count.
+OVERHEAD = 64
+
+
 class Messages:
     """The messages that came and were not received yet.
 
@@ -32,8 +39,25 @@ class Messages:
         self._part: bytearray | None = None
         self._part_is_text = False
 
+    def take(self, messages: list[str | bytes]) -> list[str | bytes]:
+        """Take whole messages, in the order of their arrival.
+
+        Returns:
+            An empty list, for the next ones. (Micro-optimization: most often the
+            two lists change places, and no message is touched.)
+        """
+        for message in messages:
+            self._size += len(message)
+        if self._queue:
+            self._queue.extend(messages)
+            messages.clear()
+            return messages
+        empty = self._queue
+        self._queue = messages
+        return empty
+
     def put(self, frame: Frame) -> None:
-        """Take a data frame, in the order of its arrival."""
+        """Take a frame of a message in several, in the order of its arrival."""
         if self._part is None and frame.first & 0x80:
             message = frame.payload
         else:
@@ -61,6 +85,10 @@ class Messages:
         else:
             queue[self._head - 1] = ""
             self._size -= len(message)
+            # A queue that is never empty must not grow for ever.
+            if self._head >= 64 and self._head * 2 >= len(queue):
+                del queue[: self._head]
+                self._head = 0
         return message
 
     def ready(self) -> bool:
@@ -72,7 +100,13 @@ class Messages:
         n = len(self._queue) - self._head
         return (0 < self._high < n) or (0 < self._max_size < self._size)
 
+    def overfull(self) -> bool:
+        """Tell whether reading should stop even while a sender waits."""
+        n = len(self._queue) - self._head
+        return 0 < self._max_size * PATIENCE < self._size + n * OVERHEAD
+
     def has_room(self) -> bool:
         """Tell whether reading may go on after it stopped."""
         n = len(self._queue) - self._head
-        return n <= self._low and self._size <= self._max_size
+        fits = self._max_size == 0 or self._size <= self._max_size
+        return n <= self._low and fits

@@ -90,13 +90,6 @@ def test_tls(tls_files: Path, stop: signal.Signals) -> None:
         assert run_client(uri, tls_files / "ca.pem")[:-1] == ECHOED
 
 
-def test_tls_says_how_to_run_it() -> None:
-    with Program(EXAMPLES / "tls_server.py") as program:
-        code, _, err = program.end()
-    assert code == 1
-    assert "openssl req" in err
-
-
 def test_unix_socket() -> None:
     with Program(EXAMPLES / "unix_socket.py") as program:
         assert program.end() == (0, "2\n40\n600\n", "")
@@ -162,7 +155,7 @@ def test_chat_ends_well_with_people_in_it(stop: signal.Signals) -> None:
     assert ada.ws.close_code in (1000, 1001)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def chat() -> Iterator[str]:
     with running("chat/server.py", "--port", "0", stop=signal.SIGTERM) as url:
         yield url
@@ -254,7 +247,7 @@ def test_chat_limits_what_is_said(chat: str) -> None:
             ada.hear()
         assert ada.ws.close_code == 1008
     with Visitor(chat, "lobby", "Ada") as ada:
-        ada.tell(say="x" * 20_000)
+        ada.tell(say="x" * 30_000)
         with pytest.raises(ConnectionClosed):
             ada.hear()
         assert ada.ws.close_code == 1009
@@ -271,22 +264,16 @@ def test_chat_page(chat: str, path: str) -> None:
 
 def test_chat_page_may_do_what_it_needs_and_no_more(chat: str) -> None:
     response = get(address_of(chat))
-    policy = {
-        name: rest.split()
-        for name, *rest_ in [
-            part.strip().partition(" ")
-            for part in response.headers["Content-Security-Policy"].split(";")
-        ]
-        for rest in rest_[1:]
-    }
+    parts = response.headers["Content-Security-Policy"].split("; ")
+    policy = {name: allowed for name, _, allowed in (p.partition(" ") for p in parts)}
     page = response.body.decode()
     for tag in ("script", "style"):
         (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest())
-        assert policy[f"{tag}-src"] == [f"'sha256-{digest.decode()}'"]
+        assert policy[f"{tag}-src"] == f"'sha256-{digest.decode()}'"
         assert page.count(f"<{tag}") == 1
-    assert policy["default-src"] == ["'none'"]
-    assert policy["connect-src"] == ["'self'"]
+    assert policy["default-src"] == "'none'"
+    assert policy["connect-src"] == "'self'"
     # Nothing from elsewhere, and no text of others as markup.
     assert re.findall(r'(?:src|href)="(?!/"|data:)', page) == []
     assert re.findall(r"innerHTML|insertAdjacentHTML|document\.write|eval", page) == []

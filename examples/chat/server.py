@@ -92,7 +92,8 @@ def pages(ws, request):
 router = Router(process_request=pages, converters={"room": RoomName})
 
 
-@router.route("/chat/<room:room_name>", max_size=8 * MAX_TEXT)
+# JSON may need 12 bytes for a character.
+@router.route("/chat/<room:room_name>", max_size=12 * MAX_TEXT + 100)
 def chat(ws, room_name):
     try:
         name = " ".join(read(ws.recv(JOIN_TIMEOUT), "join", MAX_NAME).split())

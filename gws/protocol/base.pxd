@@ -28,6 +28,7 @@ cdef class Protocol:
     cdef Reader _reader
     cdef readonly bytearray out
     cdef public list events
+    cdef public bint mixed
     cdef readonly object ending
     cdef readonly bint deaf
     cdef readonly bint sending
@@ -44,5 +45,5 @@ cdef class Protocol:
     cpdef conclude(self)
     cpdef answer_ping(self)
     @cython.locals(opcode=int)
-    cdef _receive_control(self, Frame frame)
+    cdef _receive_frame(self, Frame frame)
     cpdef send_data(self, int opcode, object data, bint fin)

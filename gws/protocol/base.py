@@ -19,6 +19,8 @@ goes out before the close frame.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..exceptions import (
     ConnectionClosed,
     ConnectionClosedError,
@@ -41,7 +43,7 @@ from .codes import (
     Side,
     State,
 )
-from .frames import Close, Frame, cut_reason
+from .frames import Close, Frame, as_frame, cut_reason
 from .reader import HEADROOM, InvalidText, Reader
 from .types import BytesLike, MaxSize
 from .types import split_max_size as split_max_size
@@ -86,7 +88,10 @@ class Protocol:
         #: What waits to be sent. Who writes from here removes what was written.
         self.out = bytearray()
         #: What came and was not taken yet: frames; at first a request or response.
-        self.events: list[object] = []
+        #: Who takes it from here finds messages in one frame as their payload.
+        self.events: list[Any] = []
+        #: Whether something else than such messages may be among the events.
+        self.mixed = True
         #: What ended the incoming stream and was not answered yet: a close frame
         #: or an error.
         self.ending: Close | ProtocolError | InvalidText | None = None
@@ -170,13 +175,14 @@ class Protocol:
         try:
             reader.load(buffer, start, end)
             while self.ending is None:
-                frame = reader.next_frame()
-                if frame is None:
+                event = reader.next_event()
+                if event is None:
                     return
-                if frame.first & 0x08:
-                    self._receive_control(frame)
+                if isinstance(event, Frame):
+                    self.mixed = True
+                    self._receive_frame(event)
                 else:
-                    self.events.append(frame)
+                    self.events.append(event)
         except (ProtocolError, InvalidText) as exc:
             self.ending = exc
         # Section 5.5.1 and 7.1.7: what follows a close frame, or comes to who
@@ -202,7 +208,7 @@ class Protocol:
         gets one `Request`, a client one `Response`.
         """
         events, self.events = self.events, []
-        return events
+        return [as_frame(x) if isinstance(x, (str, bytes)) else x for x in events]
 
     def conclude(self) -> None:
         """Answer what ended the incoming stream, if anything did.
@@ -349,7 +355,7 @@ class Protocol:
         self.deaf = True
         self.eof_to_send = True
 
-    def _receive_control(self, frame: Frame) -> None:
+    def _receive_frame(self, frame: Frame) -> None:
         opcode = frame.first & 0x0F
         if opcode == OP_CLOSE:
             try:

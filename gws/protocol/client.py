@@ -100,8 +100,7 @@ class ClientProtocol(Protocol):
 
     def _receive_handshake(self, data: bytes) -> None:
         reader = self._response_reader
-        if reader is None:
-            return  # it failed already
+        assert reader is not None  # it is there while CONNECTING
         try:
             response = reader.feed(data)
         except InvalidHandshake as exc:
@@ -112,8 +111,7 @@ class ClientProtocol(Protocol):
 
     def _receive_handshake_eof(self) -> None:
         reader = self._response_reader
-        if reader is None:
-            return
+        assert reader is not None  # it is there while CONNECTING
         try:
             response = reader.feed_eof()
         except InvalidHandshake as exc:

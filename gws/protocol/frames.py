@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..exceptions import PayloadTooBig, ProtocolError
+from .codes import OP_BINARY, OP_TEXT, close_code_meaning, may_be_sent
 from .codes import CloseCode as CloseCode
 from .codes import Opcode as Opcode
-from .codes import close_code_meaning, may_be_sent
 from .mask import append_frame, apply_mask
 from .types import BytesLike
 
@@ -181,12 +181,31 @@ class Frame:
             raise PayloadTooBig(n, max_size)
         key = read_exact(4) if mask else b""
         data = read_exact(n)
-        frame = Frame(first & 0x0F, apply_mask(data, key) if mask else data)
-        frame.first = first
+        frame = Frame(
+            first & 0x0F,
+            apply_mask(data, key) if mask else data,
+            first & 0x80 != 0,
+            first & 0x40 != 0,
+            first & 0x20 != 0,
+            first & 0x10 != 0,
+        )
         for extension in reversed(extensions or ()):
             frame = extension.decode(frame, max_size=max_size)
         frame.check()
         return frame
+
+
+#: What a reader gives: a message that came in one frame is its payload.
+Event: TypeAlias = "str | bytes | Frame"
+
+
+def as_frame(event: Event) -> Frame:
+    """Return what a reader gave as a frame."""
+    if isinstance(event, str):
+        return Frame(OP_TEXT, event)
+    if isinstance(event, bytes):
+        return Frame(OP_BINARY, event)
+    return event
 
 
 def check_first(first: int) -> None:

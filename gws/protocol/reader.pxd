@@ -9,10 +9,11 @@ from ._speedups cimport (
     take_text,
     unmask,
 )
-from .frames cimport Frame, check_first, check_length, check_mask_bit
+from .frames cimport Frame, as_frame, check_first, check_length, check_mask_bit
 
 
 # Integers of C, set by the import of codes.py.
+cdef int OP_BINARY
 cdef int OP_CONT
 cdef int OP_TEXT
 
@@ -48,7 +49,7 @@ cdef class Reader:
         n=cython.ulonglong,
         key=uint32_t,
     )
-    cpdef Frame next_frame(self)
+    cdef next_event(self)
     cdef _keep_header(self, bytearray buffer)
     @cython.locals(n=cython.ulonglong, i=Py_ssize_t)
     cdef unsigned long long _long_length(
@@ -63,14 +64,9 @@ cdef class Reader:
         n_there=cython.ulonglong,
         first=int,
     )
-    cdef Frame _continue_payload(self)
+    cdef _continue_payload(self)
     @cython.locals(pending=bytes)
     cdef _check_text(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
+    cdef _whole(self, int first, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
     @cython.locals(frame=Frame)
-    cdef Frame _whole_frame(
-        self, int first, bytearray buffer, Py_ssize_t start, Py_ssize_t end
-    )
-    @cython.locals(frame=Frame)
-    cdef Frame _checked_frame(
-        self, int first, bytearray buffer, Py_ssize_t start, Py_ssize_t end
-    )
+    cdef _checked(self, int first, bytearray buffer, Py_ssize_t start, Py_ssize_t end)

@@ -45,12 +45,16 @@ def test_keys_are_used_once() -> None:
     assert max(seen) > 2**31  # all four octets are there
 
 
+def zeros_masked(data: bytes) -> set[bytes]:
+    """Return the keys of frames of four zeros each: these, masked, are the key."""
+    return {data[at + 6 : at + 10] for at in range(0, len(data), 10)}
+
+
 def test_frames_have_different_keys() -> None:
     out = bytearray()
     for _ in range(100):
         writer.write_frame(out, 0x82, bytes(4), True)
-    # A payload of zeros, masked, is the key.
-    assert len({bytes(out[at + 6 : at + 10]) for at in range(0, 1000, 10)}) >= 99
+    assert len(zeros_masked(bytes(out))) >= 99
 
 
 def test_forget() -> None:
@@ -62,18 +66,21 @@ def test_forget() -> None:
 
 FORK = """
 import os
-from gws.protocol.writer import masking_keys
+from gws.protocol.writer import write_frame
 
-first = masking_keys.next()  # the pool is filled before the fork
+def write():
+    out = bytearray()
+    for _ in range(8):
+        write_frame(out, 0x82, bytes(4), True)
+    return out.hex()
+
+write()  # the pool is filled before the fork
 reader, writer = os.pipe()
-child = os.fork()
-keys = " ".join(str(masking_keys.next()) for _ in range(8))
-if not child:
-    os.write(writer, keys.encode())
+if not os.fork():
+    os.write(writer, write().encode())
     os._exit(0)
-os.waitpid(child, 0)
-print(keys)
-print(os.read(reader, 1000).decode())
+os.wait()
+print(write(), os.read(reader, 1000).decode())
 """
 
 
@@ -82,9 +89,8 @@ def test_a_forked_child_has_other_keys() -> None:
     output = subprocess.run(
         [sys.executable, "-c", FORK], capture_output=True, text=True, check=True
     ).stdout
-    ours, theirs = output.splitlines()
-    assert len(ours.split()) == len(theirs.split()) == 8
-    assert not set(ours.split()) & set(theirs.split())
+    ours, theirs = map(zeros_masked, map(bytes.fromhex, output.split()))
+    assert not ours & theirs
 
 
 def test_keys_where_nothing_forks(monkeypatch: pytest.MonkeyPatch) -> None:

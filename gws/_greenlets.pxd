@@ -1,0 +1,2 @@
+cpdef getcurrent()
+cpdef int switch_to(greenlet) except -1
