@@ -20,6 +20,9 @@ from .fanout import broadcast as broadcast
 from .protocol.codes import CloseCode as CloseCode
 from .protocol.codes import State as State
 from .protocol.frames import Frame as _Frame
+from .router import Router as Router
+from .router import route as route
+from .router import unix_route as unix_route
 from .server import Server as Server
 from .server import ServerConnection as ServerConnection
 from .server import serve as serve

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 #: The default Server header.
 SERVER = f"gws/{version}"
 
+#: When to try again, in seconds, for who found the server full or closing.
+RETRY_AFTER = "5"
+
 #: What a process_request hook may return in the place of a Response.
 ResponseLike = Response | tuple[int, Any, bytes]
 
@@ -55,6 +58,12 @@ class Settings:
     _merged: dict[int, tuple[Mapping[str, Any], Settings]] = dataclasses.field(
         default_factory=dict, repr=False
     )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.origins, str) and self.origins not in ("same", "*"):
+            raise TypeError('origins must be "same", "*" or a list')
+        if isinstance(self.allowed_hosts, str):
+            raise TypeError("allowed_hosts must be a list")
 
     def merged(self, changes: Mapping[str, Any]) -> Settings:
         """Return these settings but for what a route says; made once a route."""
@@ -100,7 +109,8 @@ class ServerConnection(Connection):
         remote_address: Any,
         server: Server | None = None,
     ) -> None:
-        super().__init__(sock, ServerProtocol(), settings.options, remote_address)
+        protocol = ServerProtocol(allowed_hosts=settings.allowed_hosts)
+        super().__init__(sock, protocol, settings.options, remote_address)
         #: What the connection was opened with.
         self.settings = settings
         #: The `Server` that accepted it; None behind a WSGI server.
@@ -172,16 +182,18 @@ class ServerConnection(Connection):
         self.stream.pause()
         try:
             response = self._answer(request, handler)
+            self._add_headers(response)
+            head = self._checked_head(response)
         except Exception:
             logger.error("opening handshake failed", exc_info=True)
             response = self.respond(500, "The server failed; its log tells why.\n")
+            self._add_headers(response)
         if self.state is not State.CONNECTING:
             return False  # refused meanwhile: the server shuts down
-        self._add_headers(response)
         self.protocol.send_response(response)
         is_open = response.status_code == 101
         if is_open:
-            self._response_head = response.serialize()
+            self._response_head = head
         else:
             self._refusal = response
             why = self.protocol.handshake_exc or response.reason_phrase
@@ -193,7 +205,9 @@ class ServerConnection(Connection):
 
     def refuse(self, status: int, text: str) -> None:
         """Answer without waiting for the request any longer."""
-        response = self.respond(status, text)
+        response = self._refusal = self.respond(status, text)
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            response.headers["Retry-After"] = RETRY_AFTER
         self._add_headers(response)
         self.protocol.send_response(response)
         self.process_events()
@@ -216,16 +230,19 @@ class ServerConnection(Connection):
             settings = self.settings = settings.merged(route.options)
             self.configure(settings.options)
         self.handler = handler
-        if self.server is not None and not self.server.has_room():
+        response = self._accept(request, settings) if self._has_room() else None
+        # Asked again: others may have opened while hooks ran.
+        if response is None or (response.status_code == 101 and not self._has_room()):
             response = self.respond(503, "The server is full, or shutting down.\n")
-            response.headers["Retry-After"] = "5"
-            return response
-        return self._accept(request, settings)
+            response.headers["Retry-After"] = RETRY_AFTER
+        return response
+
+    def _has_room(self) -> bool:
+        return self.server is None or self.server.has_room()
 
     def _accept(self, request: Request, settings: Settings) -> Response:
         protocol = self.protocol
         protocol.origins = settings.origins
-        protocol.allowed_hosts = settings.allowed_hosts
         protocol.subprotocols = settings.subprotocols
         if settings.select_subprotocol is not None:
             protocol.select_subprotocol = functools.partial(
@@ -241,6 +258,13 @@ class ServerConnection(Connection):
         if settings.process_response is not None:
             return settings.process_response(self, request, response) or response
         return response
+
+    def _checked_head(self, response: Response) -> bytes:
+        # What hooks make may be no response, or may accept what nobody handles.
+        accepted = self.handler is not None and self.protocol.handshake_exc is None
+        if response.status_code == 101 and not accepted:
+            raise ValueError("a hook can't accept a request by itself: return None")
+        return response.serialize()
 
     def _add_headers(self, response: Response) -> None:
         if "Date" not in response.headers:

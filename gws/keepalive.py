@@ -63,10 +63,7 @@ class Deadlines:
         entry[2] = None
         self._n_cancelled += 1
         if self._n_cancelled == len(self._entries):
-            # A timer for nobody would only keep the loop from coming to its end.
-            self._entries.clear()
-            self._n_cancelled = 0
-            self._disarm()
+            self._clear()
         # Cancelled entries wait for their time, unless they are the most.
         elif self._n_cancelled > 64 and self._n_cancelled > len(self._entries) // 2:
             self._entries = [entry for entry in self._entries if entry[2] is not None]
@@ -104,8 +101,16 @@ class Deadlines:
             except Exception:
                 # A bug of ours; the others still have theirs.
                 self._hub.handle_error(connection, *sys.exc_info())
-        if self._entries:
+        if self._n_cancelled == len(self._entries):
+            self._clear()
+        else:
             self._arm()
+
+    def _clear(self) -> None:
+        # A timer for nobody would only keep the loop from coming to its end.
+        self._entries.clear()
+        self._n_cancelled = 0
+        self._disarm()
 
 
 class PingWaiter:

@@ -61,6 +61,8 @@ class Server:
         # their connection once there is one.
         self._handshaking: set[ServerConnection] = set()
         self._greenlets: dict[Any, ServerConnection | None] = {}
+        # Those of them that wait for the others to end.
+        self._waiting: set[Any] = set()
         self._listeners = [Listener(sock, self._serve) for sock in sockets]
         self._closing = False
         self._closed = Event()
@@ -125,9 +127,12 @@ class Server:
             Whether they have, within ``timeout`` seconds.
         """
         timer = Timeout.start_new(timeout)
+        current = getcurrent()
+        self._waiting.add(current)
+        self._all_done.set()
         try:
             self._closed.wait()
-            while self._greenlets.keys() - {getcurrent()}:
+            while self._greenlets.keys() - self._waiting:
                 self._all_done.clear()
                 self._all_done.wait()
         except Timeout as exc:
@@ -136,6 +141,7 @@ class Server:
             return False
         finally:
             timer.close()
+            self._waiting.discard(current)
         return True
 
     def shutdown(self) -> None:
@@ -147,7 +153,7 @@ class Server:
         self.close()
         if self.wait_closed(self._settings.options.close_timeout):
             return
-        for greenlet in self._greenlets.keys() - {getcurrent()}:
+        for greenlet in self._greenlets.keys() - self._waiting - {getcurrent()}:
             kill(greenlet)
         self.wait_closed(self._settings.options.close_timeout)
 
@@ -325,6 +331,7 @@ def serve(
         OSError: if the address cannot be had.
         ValueError, TypeError: if an option makes no sense.
     """
+    handler = with_path(handler)
     check_compression(compression)
     check_subprotocols(subprotocols)
     if max_connections is not None and max_connections < 1:
@@ -349,6 +356,7 @@ def serve(
         server_header=server_header,
         extra_headers=extra_headers,
     )
+    handler = with_path(handler)
     if sock is None:
         sockets = listen_tcp(host, port, reuse_port=reuse_port, backlog=backlog)
     elif host is None and port is None:
@@ -356,7 +364,7 @@ def serve(
     else:
         raise TypeError("sock stands in the place of host and port")
     return Server(
-        with_path(handler),
+        handler,
         sockets,
         settings,
         ssl=ssl,

@@ -110,7 +110,7 @@ def test_messages(open_pair: Any) -> None:
         (1, {}, TypeError),
         (None, {}, TypeError),
         (1.5, {}, TypeError),
-        (object(), {}, TypeError),
+        (..., {}, TypeError),
         ([None], {}, TypeError),
         ([1, 2], {}, TypeError),
         ("\ud800", {}, UnicodeEncodeError),

@@ -152,7 +152,7 @@ REFUSED = [
         "Connection",
     ),
     ("two Upgrades", request(headers=HANDSHAKE + "Upgrade: websocket\r\n"), 400, "Upg"),
-    ("no version", request(headers=without("Sec-WebSocket-Version")), 400, "ersion"),
+    ("no version", request(headers=without("Sec-WebSocket-Version")), 426, "ersion"),
     *[
         (
             f"version {version!r}",
@@ -208,8 +208,6 @@ def test_refused(
     assert status(head) == code
     assert word in body
     assert header(head, "Content-Type") == "text/plain; charset=utf-8"
-    assert header(head, "Server") == SERVER
-    assert headers(head, "Date")
     if code == 405:
         assert header(head, "Allow") == "GET"
     if code == 426:
@@ -360,7 +358,7 @@ def fails(*args: Any) -> Any:
         {"extra_headers": lambda ws, request: {"X": "a\0"}},
         {"extra_headers": lambda ws, request: 5},
     ],
-    ids=str,
+    ids=lambda options: next(iter(options)),
 )
 def test_hooks_that_fail(options: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)

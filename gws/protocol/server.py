@@ -58,7 +58,7 @@ class ServerProtocol(Protocol):
 
     Args:
         origins: who may connect; see `check_origin`.
-        allowed_hosts: the names, in lower case, that the Host header may have;
+        allowed_hosts: the names that the Host header may have;
             None is any.
         subprotocols: those we speak, the best first; a client must offer one.
         select_subprotocol: chooses instead; it gets what the client offers.
@@ -116,7 +116,7 @@ class ServerProtocol(Protocol):
         self._leftover = leftover
         try:
             check_is_bare(request.headers)
-            host_of(request.headers)
+            self._check_host(request.headers)
         except InvalidHandshake as exc:
             self._refuse(exc)
         else:
@@ -132,7 +132,7 @@ class ServerProtocol(Protocol):
         """
         headers = Headers()
         try:
-            self._check_host(request.headers)
+            host_of(request.headers)
             key = check_request(request.headers)
             check_origin(request.headers, self.origins)
             self.subprotocol = self._negotiate_subprotocol(request.headers)
@@ -206,9 +206,10 @@ class ServerProtocol(Protocol):
             raise InvalidState(f"connection is {self.state.name.lower()}")
 
     def _check_host(self, headers: Headers) -> None:
-        # Not before `accept`: the options of a route come only then.
+        # A page that another name leads to, by DNS, shall not get an answer.
         host = host_of(headers)
-        if self.allowed_hosts is not None and host not in self.allowed_hosts:
+        allowed = self.allowed_hosts
+        if allowed is not None and host not in map(str.lower, allowed):
             raise InvalidHeader("Host", f"{host} (see the option allowed_hosts)")
 
     def _negotiate_subprotocol(self, headers: Headers) -> str | None:
