@@ -26,6 +26,7 @@ HOT_MODULES = [
     "gws/protocol/base.py",
     "gws/stream.py",
     "gws/messages.py",
+    "gws/hubs.py",
     "gws/link.py",
     "gws/connection.py",
     "gws/fanout.py",

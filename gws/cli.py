@@ -157,7 +157,7 @@ def load(name: str) -> Any:
             ) from None
     if not callable(found) or isinstance(found, type):
         raise click.ClickException(f"{name} is neither a Router nor a handler")
-    from .server import with_path
+    from .route import with_path
 
     try:
         return with_path(found)

@@ -99,10 +99,11 @@ class ClientConnection(Connection):
         """
         protocol = self.protocol
         request = protocol.connect()
-        for name, value in Headers(headers).raw_items():
-            if name.lower() == "authorization":
-                del request.headers["Authorization"]  # the URI's user and password
-            request.headers[name] = value
+        added = Headers(headers)
+        if "Authorization" in added:
+            # In the place of the URI's user and password.
+            request.headers.pop("Authorization", None)
+        request.headers.update(added)
         protocol.send_request(request)
         self._request = request
         self.start()
@@ -218,7 +219,8 @@ class connect:
         if subprotocols is not None:
             validate_subprotocols(subprotocols)
         if address is not None:
-            host, port = either("address", address, "host and port", host and (host,))
+            given = None if host is None and port is None else (host, port)
+            host, port = either("address", address, "host and port", given)
         self._host = host or self.uri.host
         self._port = port or self.uri.port
         self._sock = sock

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
@@ -99,6 +100,7 @@ class ServerConnection(Connection):
     #: Who serves the connection.
     handler: Callable[..., Any] | None = None
 
+    _path = ""
     _response_head = b""
     _refusal: Response | None = None
 
@@ -135,9 +137,8 @@ class ServerConnection(Connection):
 
     @property
     def path(self) -> str:
-        """The path and query of the request."""
-        request = self.request
-        return "" if request is None else request.path
+        """The path and query of the request; empty before it has come."""
+        return self._path
 
     @property
     def request_headers(self) -> Headers:
@@ -179,6 +180,7 @@ class ServerConnection(Connection):
             exc = self.protocol.handshake_exc
             logger.debug("no opening handshake from %s: %s", self.remote_address, exc)
             return False
+        self._path = request.path
         self.stream.pause()
         try:
             response = self._answer(request, handler)
@@ -268,7 +270,7 @@ class ServerConnection(Connection):
 
     def _add_headers(self, response: Response) -> None:
         if "Date" not in response.headers:
-            response.headers["Date"] = formatdate(usegmt=True)
+            response.headers["Date"] = date_header(int(time.time()))
         server_header = self.settings.server_header
         if server_header and "Server" not in response.headers:
             response.headers["Server"] = server_header
@@ -276,6 +278,12 @@ class ServerConnection(Connection):
     def on_finished(self) -> None:
         if self.server is not None:
             self.server.forget(self)
+
+
+@functools.lru_cache(maxsize=1)
+def date_header(now: int) -> str:
+    """Return the Date header for a time in whole seconds (RFC 9110, 6.6.1)."""
+    return formatdate(now, usegmt=True)
 
 
 def as_response(answer: ResponseLike) -> Response:

@@ -1,6 +1,7 @@
 cimport cython
 
 from ._greenlets cimport getcurrent, switch_to
+from .hubs cimport HubShare
 from .messages cimport Messages
 from .protocol._speedups cimport take_bytes, thread_id
 from .protocol.base cimport Protocol
@@ -17,16 +18,6 @@ cdef int OP_PING
 cdef int OP_PONG
 cdef int OPEN
 cdef Py_ssize_t HEADROOM
-
-
-cdef class HubShare:
-    cdef readonly object hub
-    cdef readonly unsigned long thread
-    cdef readonly bytearray buffer
-    cdef readonly object deadlines
-    cdef list _corked
-
-    cpdef flush_later(self, Link connection)
 
 
 cdef class Link:

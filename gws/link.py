@@ -26,7 +26,8 @@ from gevent.event import Event
 
 from .exceptions import ConcurrencyError
 from .greenlets import getcurrent, switch_to
-from .keepalive import Deadlines, Entry, PingWaiter
+from .hubs import share_of
+from .keepalive import Entry, PingWaiter
 from .messages import Messages
 from .options import Options
 from .protocol.base import Protocol, split_max_size
@@ -43,47 +44,11 @@ from .protocol.frames import Frame
 from .protocol.mask import take_bytes, thread_id
 from .protocol.reader import HEADROOM
 from .protocol.writer import write_frame
-from .stream import Stream, read_buffer
+from .stream import Stream
 
 
 #: Frames are held back until they are this many bytes.
 CORK_SIZE = 2**16
-
-
-class HubShare:
-    """What the connections of one hub share: made once, kept by the hub."""
-
-    def __init__(self, hub: Any) -> None:
-        self.hub = hub
-        self.thread = thread_id()
-        self.buffer = read_buffer()
-        self.deadlines = Deadlines(hub)
-        # Connections with frames to be written at the end of this turn.
-        self._corked: list[Link] = []
-
-    def flush_later(self, connection: Link) -> None:
-        """Flush ``connection`` once the greenlets that run now have had their turn."""
-        if not self._corked:
-            self.hub.loop.run_callback(self._flush_corked)
-        self._corked.append(connection)
-
-    def _flush_corked(self) -> None:
-        corked = self._corked
-        self._corked = []
-        for connection in corked:
-            try:
-                connection.uncork()
-            except Exception:
-                # A bug of ours; the others are still to be flushed.
-                self.hub.handle_error(connection, *sys.exc_info())
-
-
-def share_of(hub: Any) -> HubShare:
-    """Return what the connections of ``hub`` share."""
-    share: HubShare | None = getattr(hub, "_gws_share", None)
-    if share is None:
-        share = hub._gws_share = HubShare(hub)
-    return share
 
 
 class Link:

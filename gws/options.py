@@ -40,8 +40,9 @@ class Options:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive or None, not {value!r}")
-        for size in split_max_size(self.max_size):
-            if size is not None and not 0 <= size < 2**63:
+        max_size, max_fragment = split_max_size(self.max_size)
+        for size in (max_size, max_fragment):
+            if size is not None and not 0 <= as_int("max_size", size) < 2**63:
                 raise ValueError(f"max_size must not be negative: {self.max_size!r}")
         high_and_low("max_queue", self.max_queue)
         high_and_low("write_limit", self.write_limit)
@@ -67,7 +68,14 @@ def high_and_low(name: str, marks: Marks) -> tuple[int, int]:
         return 0, 0
     high, low = marks if isinstance(marks, tuple) else (marks, None)
     if low is None:
-        low = high // 4
-    if not 0 <= low <= high or high == 0:
+        low = as_int(name, high) // 4
+    if not 0 <= as_int(name, low) <= as_int(name, high) or high == 0:
         raise ValueError(f"{name} must be positive, high before low: {marks!r}")
     return high, low
+
+
+def as_int(name: str, value: int) -> int:
+    """Return ``value``; what counts bytes or messages has no fractions."""
+    if not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    return value

@@ -1,8 +1,9 @@
-"""What a router finds for a request: who handles it, with which values and options."""
+"""What serves a connection: a handler, or what a router finds for a request."""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,3 +22,22 @@ class Route:
     handler: Callable[..., Any]
     kwargs: dict[str, Any]
     options: Mapping[str, Any]
+
+
+def with_path(handler: Any) -> Any:
+    """Return a handler that takes the connection alone.
+
+    Handlers of two arguments, ``(ws, path)``, are how older libraries have it.
+    """
+    if hasattr(handler, "resolve"):
+        return handler
+    try:
+        inspect.signature(handler).bind(None)
+    except TypeError:
+        pass
+    except ValueError:  # a builtin without a signature
+        return handler
+    else:
+        return handler
+    inspect.signature(handler).bind(None, None)
+    return lambda ws: handler(ws, ws.path)

@@ -7,7 +7,6 @@ happens in the accept loop.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
 import socket
@@ -28,6 +27,7 @@ from .protocol.codes import CloseCode, State
 from .protocol.headers import validate_subprotocols
 from .protocol.origins import Origins
 from .protocol.types import MaxSize
+from .route import with_path
 from .stream import wrap_tls
 
 
@@ -61,7 +61,7 @@ class Server:
         # their connection once there is one.
         self._handshaking: set[ServerConnection] = set()
         self._greenlets: dict[Any, ServerConnection | None] = {}
-        # Those of them that wait for the others to end.
+        # Those of them that wait for the others to end: not for one another.
         self._waiting: set[Any] = set()
         self._listeners = [Listener(sock, self._serve) for sock in sockets]
         self._closing = False
@@ -128,11 +128,14 @@ class Server:
         """
         timer = Timeout.start_new(timeout)
         current = getcurrent()
-        self._waiting.add(current)
-        self._all_done.set()
+        not_awaited: set[Any] = set()
+        if current in self._greenlets:
+            not_awaited = self._waiting
+            not_awaited.add(current)
+            self._all_done.set()
         try:
             self._closed.wait()
-            while self._greenlets.keys() - self._waiting:
+            while self._greenlets.keys() - not_awaited:
                 self._all_done.clear()
                 self._all_done.wait()
         except Timeout as exc:
@@ -356,7 +359,6 @@ def serve(
         server_header=server_header,
         extra_headers=extra_headers,
     )
-    handler = with_path(handler)
     if sock is None:
         sockets = listen_tcp(host, port, reuse_port=reuse_port, backlog=backlog)
     elif host is None and port is None:
@@ -404,22 +406,3 @@ def check_subprotocols(subprotocols: Sequence[str] | None) -> None:
     """Raise TypeError or ValueError unless these are names of subprotocols."""
     if subprotocols is not None:
         validate_subprotocols(subprotocols)
-
-
-def with_path(handler: Any) -> Any:
-    """Return a handler that takes the connection alone.
-
-    Handlers of two arguments, ``(ws, path)``, are how older libraries have it.
-    """
-    if hasattr(handler, "resolve"):
-        return handler
-    try:
-        inspect.signature(handler).bind(None)
-    except TypeError:
-        pass
-    except ValueError:  # a builtin without a signature
-        return handler
-    else:
-        return handler
-    inspect.signature(handler).bind(None, None)
-    return lambda ws: handler(ws, ws.path)

@@ -379,9 +379,7 @@ def test_bad_frame_that_came_with_the_handshake(role: str, open_pair: Any) -> No
         pair.peer.end()
 
 
-def test_messages_and_a_bad_frame_with_the_handshake(
-    role: str, open_pair: Any
-) -> None:
+def test_messages_and_a_bad_frame_with_the_handshake(role: str, open_pair: Any) -> None:
     masked = masked_for(role)
     octets = [
         frame(TEXT, b"1", masked=masked),

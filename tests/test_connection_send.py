@@ -352,9 +352,7 @@ def test_flush_waits_for_who_does_not_read(open_pair: Any) -> None:
 
 
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
-def test_50_mib_to_who_pauses(
-    open_pair: Any, transport: str, tls_files: Path
-) -> None:
+def test_50_mib_to_who_pauses(open_pair: Any, transport: str, tls_files: Path) -> None:
     tls = tls_files if transport == "tls" else None
     n, message = 50, bytes(range(256)) * (MIB // 256)
     with open_pair(receive_buffer=2**18, tls=tls) as pair:
@@ -402,10 +400,10 @@ def test_both_send_32_mib_before_they_receive() -> None:
     with (
         serve(lambda ws: finished.set(send_then_receive(ws)), "127.0.0.1", 0) as server,
         connect(f"ws://127.0.0.1:{port_of(server)}") as ws,
+        gevent.Timeout(LONG),
     ):
-        with gevent.Timeout(LONG):
-            assert send_then_receive(ws) == n
-            assert finished.get() == n
+        assert send_then_receive(ws) == n
+        assert finished.get() == n
 
 
 # When the connection ends
@@ -432,7 +430,9 @@ def test_the_end_releases_who_waits(open_pair: Any, end: str) -> None:
         assert stuck(flusher)
         ENDS[end](pair.peer)
         for greenlet in [*senders, flusher]:
-            with pytest.raises(ConnectionClosedError if end != "close" else ConnectionClosed):
+            with pytest.raises(
+                ConnectionClosedError if end != "close" else ConnectionClosed
+            ):
                 greenlet.get(timeout=LONG)
         with pytest.raises(ConnectionClosed):
             pair.ws.send("x")
@@ -709,7 +709,7 @@ def test_a_pong_answers_the_pings_before_it(open_pair: Any) -> None:
         assert second.wait(timeout=LONG)
         assert first.is_set()
         assert not third.is_set()
-        assert [0 < greenlet.get(timeout=LONG) for greenlet in waiters] == [True] * 2
+        assert [greenlet.get(timeout=LONG) > 0 for greenlet in waiters] == [True] * 2
         pair.peer.send(PONG, b"2")
         pair.peer.send(PONG, b"3")
         assert third.wait(timeout=LONG)

@@ -89,7 +89,9 @@ def test_accepted() -> None:
         # The example of RFC 6455, section 1.3.
         assert header(head, "Sec-WebSocket-Accept") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
         assert header(head, "Server") == SERVER
-        assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", header(head, "Date"))
+        assert re.fullmatch(
+            r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", header(head, "Date")
+        )
         assert headers(head, "Sec-WebSocket-Protocol") == []
         assert headers(head, "Sec-WebSocket-Extensions") == []
         peer.send(TEXT, b"x")
@@ -100,7 +102,9 @@ def test_accepted() -> None:
     "headers",
     [
         HANDSHAKE.replace("Connection: Upgrade", "Connection: keep-alive, Upgrade"),
-        HANDSHAKE.replace("Connection: Upgrade", "Connection: x\r\nConnection: upgrade"),
+        HANDSHAKE.replace(
+            "Connection: Upgrade", "Connection: x\r\nConnection: upgrade"
+        ),
         HANDSHAKE.lower().replace(KEY.lower(), KEY),
         HANDSHAKE.upper().replace(KEY.upper(), KEY),
         HANDSHAKE.replace("websocket\r\n", "h2c, WebSocket\r\n"),
@@ -198,7 +202,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(
-    ("data", "code", "word"), [case[1:] for case in REFUSED], ids=[c[0] for c in REFUSED]
+    ("data", "code", "word"),
+    [case[1:] for case in REFUSED],
+    ids=[c[0] for c in REFUSED],
 )
 def test_refused(
     data: bytes, code: int, word: str, caplog: pytest.LogCaptureFixture
@@ -220,7 +226,8 @@ def test_refused(
 
 
 @pytest.mark.parametrize(
-    "refused", [request(headers=""), request(headers=HANDSHAKE + "Origin: null\r\n"), POST]
+    "refused",
+    [request(headers=""), request(headers=HANDSHAKE + "Origin: null\r\n"), POST],
 )
 def test_what_follows_a_refused_request_is_nothing(refused: bytes) -> None:
     handled = []
@@ -304,7 +311,9 @@ def test_process_request() -> None:
     seen = []
 
     def process_request(ws: Any, request: Any) -> None:
-        seen.append((request.path, request.headers["Host"], ws.request.path, ws.response))
+        seen.append(
+            (request.path, request.headers["Host"], ws.request.path, ws.response)
+        )
 
     with asking(request("/x?y"), process_request=process_request) as (_, head):
         assert status(head) == 101
@@ -419,9 +428,10 @@ def test_a_peer_that_leaves_while_a_hook_runs(caplog: pytest.LogCaptureFixture) 
         assert list(ws) == []
         handled.set()
 
-    with serve(
-        handler, "127.0.0.1", 0, process_request=process_request
-    ) as server, raw_client(server) as peer:
+    with (
+        serve(handler, "127.0.0.1", 0, process_request=process_request) as server,
+        raw_client(server) as peer,
+    ):
         peer.write(request())
         assert entered.wait(LONG)
         peer.reset()
@@ -439,9 +449,12 @@ def test_the_server_closes_while_a_hook_runs() -> None:
         entered.set()
         go_on.wait()
 
-    with serve(
-        handled.append, "127.0.0.1", 0, process_request=process_request
-    ) as server, raw_client(server) as peer:
+    with (
+        serve(
+            handled.append, "127.0.0.1", 0, process_request=process_request
+        ) as server,
+        raw_client(server) as peer,
+    ):
         peer.write(request())
         assert entered.wait(LONG)
         server.close()
@@ -471,7 +484,10 @@ def test_the_server_closes_while_a_hook_runs() -> None:
 def test_subprotocols(options: Any, offered: str, chosen: str | None) -> None:
     seen = []
     data = request(headers=HANDSHAKE + f"Sec-WebSocket-Protocol: {offered}\r\n")
-    with asking(data, lambda ws: seen.append(ws.subprotocol), **options) as (peer, head):
+    with asking(data, lambda ws: seen.append(ws.subprotocol), **options) as (
+        peer,
+        head,
+    ):
         assert status(head) == 101
         expected = [] if chosen is None else [chosen]
         assert headers(head, "Sec-WebSocket-Protocol") == expected

@@ -188,9 +188,7 @@ def test_a_file_is_not_replaced(unix_path: str) -> None:
 # TLS
 
 
-def test_tls(
-    server_context: ssl.SSLContext, client_context: ssl.SSLContext
-) -> None:
+def test_tls(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
     with serve(echo, "127.0.0.1", 0, ssl=server_context) as server:
         with connect(f"wss://localhost:{port_of(server)}/", ssl=client_context) as ws:
             ws.send("x" * 100_000)
@@ -219,9 +217,7 @@ def test_a_tls_handshake_that_stalls(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with serve(
-        echo, "127.0.0.1", 0, ssl=server_context, open_timeout=0.3
-    ) as server:
+    with serve(echo, "127.0.0.1", 0, ssl=server_context, open_timeout=0.3) as server:
         start = time.monotonic()
         with raw_client(server) as silent, raw_client(server) as half:
             half.write(b"\x16\x03\x01\x02\x00\x01")
@@ -374,12 +370,11 @@ def port_of_closed(server: Server) -> int:
 
 
 def test_closing_with_a_code() -> None:
-    with serve(echo, "127.0.0.1", 0) as server:
-        with connect(uri(server)) as ws:
-            server.close(code=1012, reason="new version")
-            with pytest.raises(ConnectionClosed, match="received 1012"):
-                ws.recv(timeout=LONG)
-            assert ws.close_reason == "new version"
+    with serve(echo, "127.0.0.1", 0) as server, connect(uri(server)) as ws:
+        server.close(code=1012, reason="new version")
+        with pytest.raises(ConnectionClosed, match="received 1012"):
+            ws.recv(timeout=LONG)
+        assert ws.close_reason == "new version"
 
 
 def test_closing_but_not_the_connections() -> None:
@@ -434,7 +429,10 @@ def test_shutdown_from_several_handlers() -> None:
 def test_shutdown_with_half_open_handshakes(server_context: ssl.SSLContext) -> None:
     for context in (None, server_context):
         with serve(echo, "127.0.0.1", 0, ssl=context) as server:
-            silent, half = RawPeer(dial(port_of(server))), RawPeer(dial(port_of(server)))
+            silent, half = (
+                RawPeer(dial(port_of(server))),
+                RawPeer(dial(port_of(server))),
+            )
             half.write(request()[:20] if context is None else b"\x16\x03\x01")
             gevent.sleep(0.01)
             start = time.monotonic()
@@ -502,7 +500,9 @@ def test_a_connection_accepted_just_before_the_close() -> None:
                 data = b""
                 with suppress(ConnectionResetError):
                     data = peer.read_to_end()
-                assert data == b"" or data.startswith((b"HTTP/1.1 503", b"HTTP/1.1 101"))
+                assert data == b"" or data.startswith(
+                    (b"HTTP/1.1 503", b"HTTP/1.1 101")
+                )
             assert server.wait_closed(LONG)
 
 
@@ -552,20 +552,23 @@ def test_max_connections_with_a_slow_hook() -> None:
         waiting.append(ws)
         go_on.wait()
 
-    with serve(
-        echo,
-        "127.0.0.1",
-        0,
-        max_connections=1,
-        process_response=process_response,
-    ) as server:
-        with raw_client(server) as one, raw_client(server) as two:
-            one.write(request())
-            two.write(request())
-            gevent.sleep(0.01)
-            go_on.set()
-            codes = {peer.read_head().split()[1] for peer in (one, two)}
-            assert codes == {"101", "503"}
+    with (
+        serve(
+            echo,
+            "127.0.0.1",
+            0,
+            max_connections=1,
+            process_response=process_response,
+        ) as server,
+        raw_client(server) as one,
+        raw_client(server) as two,
+    ):
+        one.write(request())
+        two.write(request())
+        gevent.sleep(0.01)
+        go_on.set()
+        codes = {peer.read_head().split()[1] for peer in (one, two)}
+        assert codes == {"101", "503"}
 
 
 def test_many_come_and_go() -> None:
@@ -631,9 +634,11 @@ def test_no_descriptors_left() -> None:
         try:
             with pytest.raises(OSError):
                 while True:
-                    socks.append(original_socket.create_connection(
-                        ("127.0.0.1", port_of(server))
-                    ))
+                    socks.append(
+                        original_socket.create_connection(
+                            ("127.0.0.1", port_of(server))
+                        )
+                    )
             gevent.sleep(0.05)  # accepting fails
         finally:
             for sock in socks:
@@ -722,12 +727,14 @@ def test_a_logger_of_ones_own(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     logger = logging.getLogger("mine")
     seen = []
-    with serve(
-        lambda ws: seen.append(ws.logger), "127.0.0.1", 0, logger=logger
-    ) as server:
-        with raw_client(server) as peer:
-            peer.ask()
-            assert peer.receive_close() == (1000, "")
+    with (
+        serve(
+            lambda ws: seen.append(ws.logger), "127.0.0.1", 0, logger=logger
+        ) as server,
+        raw_client(server) as peer,
+    ):
+        peer.ask()
+        assert peer.receive_close() == (1000, "")
     assert seen == [logger]
     assert {record.name for record in caplog.records} == {"mine"}
     messages = [record.getMessage() for record in caplog.records]
@@ -772,9 +779,7 @@ def test_a_large_echo_over_tls_to_many(
     with serve(echo, "127.0.0.1", 0, ssl=server_context) as server:
 
         def visit() -> None:
-            recipe = connect(
-                f"wss://localhost:{port_of(server)}/", ssl=client_context
-            )
+            recipe = connect(f"wss://localhost:{port_of(server)}/", ssl=client_context)
             with recipe as ws:
                 for _ in range(3):
                     ws.send(message)

@@ -60,7 +60,9 @@ def mask(payload: bytes, key: bytes = b"\x01\x02\x03\x04") -> bytes:
     return (int.from_bytes(payload, "big") ^ pad).to_bytes(n, "big")
 
 
-def request(path: str = "/", headers: str = HANDSHAKE, host: str = "localhost") -> bytes:
+def request(
+    path: str = "/", headers: str = HANDSHAKE, host: str = "localhost"
+) -> bytes:
     """Return a request to open a WebSocket connection."""
     return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode()
 
@@ -179,7 +181,9 @@ class RawPeer:
     def reset(self) -> None:
         """End with a TCP reset."""
         self.sock.setsockopt(
-            original_socket.SOL_SOCKET, original_socket.SO_LINGER, struct.pack("ii", 1, 0)
+            original_socket.SOL_SOCKET,
+            original_socket.SO_LINGER,
+            struct.pack("ii", 1, 0),
         )
         self.sock.close()
 

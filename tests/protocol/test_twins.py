@@ -29,7 +29,7 @@ OURS = {
 TWINS = dict(
     zip(
         NAMES,
-        load_pure("gws_twin", *(f"protocol.{name}" for name in NAMES)),
+        load_pure("twin", *(f"protocol.{name}" for name in NAMES)),
         strict=True,
     )
 )
@@ -43,7 +43,7 @@ def test_what_is_compared() -> None:
     for name in NAMES:
         ours, twin = OURS[name], TWINS[name]
         assert ours is not twin
-        assert twin.__name__ == f"gws_twin.protocol.{name}"
+        assert twin.__name__ == f"gws.twin.protocol.{name}"
         assert twin.__file__ == str(SOURCES / "protocol" / f"{name}.py")
     for name in ("base", "frames", "reader", "writer"):
         is_compiled = not str(OURS[name].__file__).endswith(".py")

@@ -96,5 +96,5 @@ def test_a_forked_child_has_other_keys() -> None:
 def test_keys_where_nothing_forks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows has no register_at_fork."""
     monkeypatch.delattr(os, "register_at_fork", raising=False)
-    [twin] = load_pure("gws_without_fork", "protocol.writer")
+    [twin] = load_pure("twin_without_fork", "protocol.writer")
     assert 0 <= twin.masking_keys.next() < 2**32

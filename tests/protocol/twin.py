@@ -1,7 +1,8 @@
 """The sources of gws.protocol, loaded again as pure Python under another name.
 
 A compiled module shadows the ``.py`` that lies beside it; `PureFinder` looks at the
-``.py`` only.
+``.py`` only. The name begins with "gws.": coverage goes by the first module that it
+meets of a file, and measures nothing of a file whose module is not of gws.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SOURCES = Path(gws.__file__).parent
 
 
 class PureFinder(MetaPathFinder):
-    """Finds ``NAME.protocol.base`` where ``gws.protocol.base`` has its source."""
+    """Finds ``gws.NAME.protocol.base`` where ``gws.protocol.base`` has its source."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -33,9 +34,10 @@ class PureFinder(MetaPathFinder):
         path: Sequence[str] | None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        name, *parts = fullname.split(".")
-        if name != self._name:
+        package, *parts = fullname.split(".")
+        if package != "gws" or parts[:1] != [self._name]:
             return None
+        del parts[0]
         if not parts:  # the root has no code: gws/__init__.py imports all of gws
             return ModuleSpec(fullname, None, is_package=True)
         file = SOURCES.joinpath(*parts)
@@ -47,10 +49,10 @@ class PureFinder(MetaPathFinder):
 
 
 def load_pure(name: str, *modules: str) -> list[ModuleType]:
-    """Import e.g. "protocol.base" of a new twin whose package is called ``name``."""
+    """Import e.g. "protocol.base" of a new twin, whose package is ``gws.NAME``."""
     finder = PureFinder(name)
     sys.meta_path.insert(0, finder)
     try:
-        return [importlib.import_module(f"{name}.{module}") for module in modules]
+        return [importlib.import_module(f"gws.{name}.{module}") for module in modules]
     finally:
         sys.meta_path.remove(finder)

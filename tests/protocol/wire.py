@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Iterable
 
 
@@ -14,7 +15,7 @@ KEY = bytes.fromhex("37fa213d")
 
 
 def xor(data: bytes, key: bytes) -> bytes:
-    return bytes(octet ^ key[i % 4] for i, octet in enumerate(data))
+    return bytes(map(operator.xor, data, itertools.cycle(key)))
 
 
 def header(first: int, n: int, masked: bool, form: int | None = None) -> bytes:

@@ -9,7 +9,7 @@ receivers: set[ServerConnection] = set()
 
 
 def handler(ws: ServerConnection) -> None:
-    if ws.request.path == "/fanout":
+    if ws.path == "/fanout":
         fan_out(ws)
     else:
         for message in ws:

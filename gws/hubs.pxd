@@ -1,0 +1,11 @@
+from .protocol._speedups cimport thread_id
+
+
+cdef class HubShare:
+    cdef readonly object hub
+    cdef readonly unsigned long thread
+    cdef readonly bytearray buffer
+    cdef readonly object deadlines
+    cdef list _corked
+
+    cpdef flush_later(self, object connection)

@@ -1,0 +1,46 @@
+"""What the connections of one hub share: a buffer to read into, deadlines, corks."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from .keepalive import Deadlines
+from .protocol.mask import thread_id
+from .stream import read_buffer
+
+
+class HubShare:
+    """What the connections of one hub share: made once, kept by the hub."""
+
+    def __init__(self, hub: Any) -> None:
+        self.hub = hub
+        self.thread = thread_id()
+        self.buffer = read_buffer()
+        self.deadlines = Deadlines(hub)
+        # Connections with frames to be written at the end of this turn.
+        self._corked: list[Any] = []
+
+    def flush_later(self, connection: Any) -> None:
+        """Flush ``connection`` once the greenlets that run now have had their turn."""
+        if not self._corked:
+            self.hub.loop.run_callback(self._flush_corked)
+        self._corked.append(connection)
+
+    def _flush_corked(self) -> None:
+        corked = self._corked
+        self._corked = []
+        for connection in corked:
+            try:
+                connection.uncork()
+            except Exception:
+                # A bug of ours; the others are still to be flushed.
+                self.hub.handle_error(connection, *sys.exc_info())
+
+
+def share_of(hub: Any) -> HubShare:
+    """Return what the connections of ``hub`` share."""
+    share: HubShare | None = getattr(hub, "_gws_share", None)
+    if share is None:
+        share = hub._gws_share = HubShare(hub)
+    return share
