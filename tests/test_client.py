@@ -547,16 +547,18 @@ def test_a_refusal_that_is_not_complete_at_the_deadline() -> None:
 
 
 def test_a_timeout_of_the_caller() -> None:
-    with raw_server(silent) as server:
-        with pytest.raises(gevent.Timeout), gevent.Timeout(0.05):
-            connect(server.uri).open()
+    with (
+        raw_server(silent) as server,
+        pytest.raises(gevent.Timeout),
+        gevent.Timeout(0.05),
+    ):
+        connect(server.uri).open()
 
 
 def test_no_deadline() -> None:
-    with raw_server(play_echo) as server:
-        with connect(server.uri, open_timeout=None) as ws:
-            ws.send("x")
-            assert ws.recv() == "x"
+    with raw_server(play_echo) as server, connect(server.uri, open_timeout=None) as ws:
+        ws.send("x")
+        assert ws.recv() == "x"
 
 
 # TLS
@@ -597,9 +599,11 @@ def test_sni(tls_files: Path, client_context: ssl.SSLContext) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tls_files / "server.pem")
     context.sni_callback = lambda sock, name, context: names.append(name)
-    with serve(echo, "127.0.0.1", 0, ssl=context) as server:
-        with connect(f"wss://localhost:{port_of(server)}/", ssl=client_context) as ws:
-            assert ws.open
+    with (
+        serve(echo, "127.0.0.1", 0, ssl=context) as server,
+        connect(f"wss://localhost:{port_of(server)}/", ssl=client_context) as ws,
+    ):
+        assert ws.open
     assert names == ["localhost"]
 
 
@@ -692,6 +696,9 @@ def test_the_server_fails_right_after_the_handshake() -> None:
     def play(peer: RawPeer) -> None:
         peer.accept()
 
-    with raw_server(play) as server, connect(server.uri) as ws:
-        with pytest.raises(ConnectionClosedError):
-            ws.recv()
+    with (
+        raw_server(play) as server,
+        connect(server.uri) as ws,
+        pytest.raises(ConnectionClosedError),
+    ):
+        ws.recv()

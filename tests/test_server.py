@@ -20,6 +20,7 @@ from gevent import socket
 from gevent.event import AsyncResult, Event
 
 from gws import (
+    COMPILED,
     ConnectionClosed,
     ConnectionClosedOK,
     Server,
@@ -58,12 +59,12 @@ def uri(server: Server) -> str:
 
 
 def check_echo(server: Server, **options: Any) -> None:
-    """Check that the server serves somebody else, and promptly."""
+    """Check that the server serves somebody else, and promptly if compiled."""
     start = time.monotonic()
     with connect(uri(server), **options) as ws:
         ws.send("neighbour")
         assert ws.recv(timeout=LONG) == "neighbour"
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 0.5 or not COMPILED
 
 
 def until(condition: Callable[[], Any]) -> None:
@@ -87,12 +88,14 @@ def test_hosts(host: str | None) -> None:
 
 
 def test_ipv6() -> None:
-    with serve(echo, "::1", 0) as server:
-        with connect(f"ws://[::1]:{port_of(server)}/") as ws:
-            assert ws.remote_address[0] == "::1"
-            assert ws.request.headers["Host"] == f"[::1]:{port_of(server)}"
-            ws.send("x")
-            assert ws.recv() == "x"
+    with (
+        serve(echo, "::1", 0) as server,
+        connect(f"ws://[::1]:{port_of(server)}/") as ws,
+    ):
+        assert ws.remote_address[0] == "::1"
+        assert ws.request.headers["Host"] == f"[::1]:{port_of(server)}"
+        ws.send("x")
+        assert ws.recv() == "x"
 
 
 def test_several_hosts() -> None:
@@ -131,9 +134,11 @@ def test_reuse_port() -> None:
 
 
 def test_an_address_in_use() -> None:
-    with serve(echo, "127.0.0.1", 0) as server:
-        with pytest.raises(OSError, match="can't listen on"):
-            serve(echo, "127.0.0.1", port_of(server))
+    with (
+        serve(echo, "127.0.0.1", 0) as server,
+        pytest.raises(OSError, match="can't listen on"),
+    ):
+        serve(echo, "127.0.0.1", port_of(server))
 
 
 # Unix sockets
@@ -189,10 +194,12 @@ def test_a_file_is_not_replaced(unix_path: str) -> None:
 
 
 def test_tls(server_context: ssl.SSLContext, client_context: ssl.SSLContext) -> None:
-    with serve(echo, "127.0.0.1", 0, ssl=server_context) as server:
-        with connect(f"wss://localhost:{port_of(server)}/", ssl=client_context) as ws:
-            ws.send("x" * 100_000)
-            assert ws.recv() == "x" * 100_000
+    with (
+        serve(echo, "127.0.0.1", 0, ssl=server_context) as server,
+        connect(f"wss://localhost:{port_of(server)}/", ssl=client_context) as ws,
+    ):
+        ws.send("x" * 100_000)
+        assert ws.recv() == "x" * 100_000
 
 
 def test_a_context_of_gevent(tls_files: Path) -> None:
@@ -454,18 +461,18 @@ def test_shutdown_with_stuck_peers() -> None:
     def handler(ws: Any) -> None:
         ws.send(bytes(16 * MIB))
 
-    with serve(handler, "127.0.0.1", 0, close_timeout=0.3) as server:
-        with (
-            raw_client(server, receive_buffer=SMALL) as never_reads,
-            raw_client(server) as never_asks,
-        ):
-            never_reads.ask()
-            never_asks.write(b"GET")
-            gevent.sleep(0.01)
-            start = time.monotonic()
-            server.shutdown()
-            assert time.monotonic() - start < 1
-            assert not server.connections
+    with (
+        serve(handler, "127.0.0.1", 0, close_timeout=0.3) as server,
+        raw_client(server, receive_buffer=SMALL) as never_reads,
+        raw_client(server) as never_asks,
+    ):
+        never_reads.ask()
+        never_asks.write(b"GET")
+        gevent.sleep(0.01)
+        start = time.monotonic()
+        server.shutdown()
+        assert time.monotonic() - start < 1
+        assert not server.connections
 
 
 def test_a_handler_that_never_ends_is_stopped() -> None:
@@ -478,14 +485,16 @@ def test_a_handler_that_never_ends_is_stopped() -> None:
             ended.set(exc)
             raise
 
-    with serve(handler, "127.0.0.1", 0, close_timeout=0.2) as server:
-        with connect(uri(server)) as ws:
-            start = time.monotonic()
-            server.shutdown()
-            assert 0.2 <= time.monotonic() - start < 1
-            assert isinstance(ended.get(timeout=0), gevent.GreenletExit)
-            with pytest.raises(ConnectionClosedOK):
-                ws.recv()
+    with (
+        serve(handler, "127.0.0.1", 0, close_timeout=0.2) as server,
+        connect(uri(server)) as ws,
+    ):
+        start = time.monotonic()
+        server.shutdown()
+        assert 0.2 <= time.monotonic() - start < 1
+        assert isinstance(ended.get(timeout=0), gevent.GreenletExit)
+        with pytest.raises(ConnectionClosedOK):
+            ws.recv()
 
 
 def test_a_connection_accepted_just_before_the_close() -> None:
@@ -618,8 +627,7 @@ def test_a_greedy_peer_leaves_time_for_others() -> None:
     with serve(handler, "127.0.0.1", 0) as server, raw_client(server) as greedy:
         greedy.ask(request("/flood"))
         flooding = gevent.spawn(flood, greedy)
-        for _ in range(3):
-            check_echo(server)
+        check_echo(server)
         stop.set()
         flooding.get(timeout=LONG)
 
@@ -715,10 +723,12 @@ def test_kinds_of_handlers() -> None:
         lambda *args: handled.seen.append(args[0].path),
         lambda ws, path="default": handled.seen.append(path),
     ):
-        with serve(handler, "127.0.0.1", 0) as server:
-            with connect(uri(server)) as ws:
-                with pytest.raises(ConnectionClosedOK):
-                    ws.recv()
+        with (
+            serve(handler, "127.0.0.1", 0) as server,
+            connect(uri(server)) as ws,
+            pytest.raises(ConnectionClosedOK),
+        ):
+            ws.recv()
     assert handled.seen == ["/", "/", "/", "default"]
     assert len(builtin) == 1
 
@@ -753,9 +763,11 @@ def test_a_connection_class_that_fails(capsys: pytest.CaptureFixture[str]) -> No
     def fail(*args: Any) -> Any:
         raise LookupError("a bug of the application")
 
-    with serve(echo, "127.0.0.1", 0, create_connection=fail) as server:
-        with raw_client(server) as peer:
-            assert peer.read_to_end() == b""
+    with (
+        serve(echo, "127.0.0.1", 0, create_connection=fail) as server,
+        raw_client(server) as peer,
+    ):
+        assert peer.read_to_end() == b""
     assert "a bug of the application" in capsys.readouterr().err
 
 
@@ -765,11 +777,14 @@ def test_handlers_of_one_server_see_each_other() -> None:
             for other in ws.server.connections:
                 other.send(message)
 
-    with serve(handler, "127.0.0.1", 0) as server:
-        with connect(uri(server)) as one, connect(uri(server)) as two:
-            until(lambda: len(server.connections) == 2)
-            one.send(b"to all")
-            assert [one.recv(), two.recv()] == [b"to all"] * 2
+    with (
+        serve(handler, "127.0.0.1", 0) as server,
+        connect(uri(server)) as one,
+        connect(uri(server)) as two,
+    ):
+        until(lambda: len(server.connections) == 2)
+        one.send(b"to all")
+        assert [one.recv(), two.recv()] == [b"to all"] * 2
 
 
 def test_a_large_echo_over_tls_to_many(
@@ -790,14 +805,16 @@ def test_a_large_echo_over_tls_to_many(
 
 
 def test_frames_of_all_sizes_over_tls(tls_files: Path, server_context: Any) -> None:
-    with serve(echo, "127.0.0.1", 0, ssl=server_context) as server:
-        with raw_client(server, tls=tls_files) as peer:
-            peer.ask()
-            sizes = [0, 1, 125, 126, 16383, 16384, 2**16, 2**17 - 14, 2**17, 2**18]
-            # More than a read takes at once, so that TLS holds some back.
-            writer = gevent.spawn(
-                peer.write, *[peer.frame(BINARY, bytes(n)) for n in sizes * 3]
-            )
-            for n in sizes * 3:
-                assert peer.receive() == (BINARY, bytes(n))
-            writer.get(timeout=LONG)
+    with (
+        serve(echo, "127.0.0.1", 0, ssl=server_context) as server,
+        raw_client(server, tls=tls_files) as peer,
+    ):
+        peer.ask()
+        sizes = [0, 1, 125, 126, 16383, 16384, 2**16, 2**17 - 14, 2**17, 2**18]
+        # More than a read takes at once, so that TLS holds some back.
+        writer = gevent.spawn(
+            peer.write, *[peer.frame(BINARY, bytes(n)) for n in sizes * 3]
+        )
+        for n in sizes * 3:
+            assert peer.receive() == (BINARY, bytes(n))
+        writer.get(timeout=LONG)

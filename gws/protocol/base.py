@@ -190,10 +190,7 @@ class Protocol:
         self.deaf = True
 
     def receive_eof(self) -> None:
-        """Take the end of the peer's stream, or the loss of the connection.
-
-        The state is CLOSED afterwards.
-        """
+        """Take the end of the peer's stream, or its loss: the state is CLOSED."""
         if self.state_number == CONNECTING:
             self._receive_handshake_eof()
         self.conclude()
@@ -328,11 +325,7 @@ class Protocol:
         return data
 
     def close_expected(self) -> bool:
-        """Tell whether the TCP connection should end soon, by whoever closes it.
-
-        It should once the closing handshake has begun or the connection has
-        failed; a timer must bound it.
-        """
+        """Tell whether TCP should end soon, by whoever closes it, or by a timer."""
         return self.state_number >= CLOSING
 
     # Private methods
