@@ -20,6 +20,18 @@ cdef int OPEN
 cdef Py_ssize_t HEADROOM
 
 
+cdef class Turns:
+    cdef object _hub
+    cdef list _links
+    cdef Py_ssize_t _n_had
+
+    cdef add(self, Link link)
+    @cython.locals(link=Link)
+    cdef next_receiver(self)
+    @cython.locals(links=list, link=Link)
+    cpdef run(self)
+
+
 cdef class Link:
     cdef object _hub
     cdef HubShare _share
@@ -32,7 +44,8 @@ cdef class Link:
     cdef Py_ssize_t _flush_at
     cdef public object handshake_event
     cdef object _receiver
-    cdef bint _in_callback
+    cdef Turns _turns
+    cdef bint _has_turn
     cdef bint _corked
     cdef bint _alive
     cdef bint _broken
@@ -57,6 +70,9 @@ cdef class Link:
     cdef _take_input(self)
     @cython.locals(protocol=Protocol, messages=Messages)
     cdef _process_events(self)
+    @cython.locals(protocol=Protocol, messages=Messages)
+    cdef _settle(self)
+    cdef _settle_guarded(self)
     @cython.locals(protocol=Protocol, events=list)
     cdef _sort_events(self)
     cdef _take_frame(self, Frame frame)

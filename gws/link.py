@@ -51,6 +51,61 @@ from .stream import Stream
 CORK_SIZE = 2**16
 
 
+class Turns:
+    """Whose turn it is, of the connections of one hub that have something to receive.
+
+    All that the loop found to read is read before the first receiver runs. One that
+    waits again then switches straight to the next, and only the last to the hub: a
+    message costs one switch, not two.
+    """
+
+    def __init__(self, hub: Any) -> None:
+        self._hub = hub
+        self._links: list[Link] = []
+        # How many of them had their turn.
+        self._n_had = 0
+
+    def add(self, link: Link) -> None:
+        """Give ``link`` a turn, before the loop reads again."""
+        if not self._links:
+            self._hub.loop.run_callback(self.run)
+        self._links.append(link)
+
+    def next_receiver(self) -> Any:
+        """Return the greenlet whose turn it is; None if all had theirs."""
+        while self._n_had < len(self._links):
+            link = self._links[self._n_had]
+            self._n_had += 1
+            if link._receiver is not None:
+                return link._receiver
+        return None
+
+    def run(self) -> None:
+        """Have each receiver run, then settle what they leave; the hub calls this."""
+        while True:
+            receiver = self.next_receiver()
+            if receiver is None:
+                break
+            try:
+                switch_to(receiver)
+            except BaseException:
+                # It ended with this; it is not for whom the hub was serving.
+                self._hub.handle_error(receiver, *sys.exc_info())
+        links = self._links
+        self._links = []
+        self._n_had = 0
+        for link in links:
+            link._settle_guarded()
+
+
+def turns_of(hub: Any) -> Turns:
+    """Return the turns of the connections of ``hub``."""
+    turns: Turns | None = getattr(hub, "_gws_turns", None)
+    if turns is None:
+        turns = hub._gws_turns = Turns(hub)
+    return turns
+
+
 class Link:
     """A connection as the hub drives it; see `Connection` for its use.
 
@@ -67,6 +122,7 @@ class Link:
         hub = get_hub()
         self._hub = hub
         self._share = share_of(hub)
+        self._turns = turns_of(hub)
         self.protocol = protocol
         self.stream = Stream(sock, hub, self._share.buffer, protocol.out)
         self.configure(options)
@@ -74,8 +130,8 @@ class Link:
         self.handshake_event: Any = None
         # The greenlet that waits in recv.
         self._receiver: Any = None
-        # on_readable is running, and will flush.
-        self._in_callback = False
+        # The receiver's turn will come; after it, we settle and flush.
+        self._has_turn = False
         # The hub's share will flush.
         self._corked = False
         # Octets came, or were taken, since the last ping.
@@ -156,14 +212,12 @@ class Link:
 
     def on_readable(self) -> None:
         """Take what came; the hub calls this."""
-        self._in_callback = True
         try:
             self._take_input()
         except BaseException:
             # A bug of ours: the loop, and other connections, must go on.
             self._hub.handle_error(self, *sys.exc_info())
             self._finish()
-        self._in_callback = False
 
     def _take_input(self) -> None:
         protocol = self.protocol
@@ -200,7 +254,25 @@ class Link:
             or protocol.state_number == CONNECTING
             or protocol.state_number == CLOSED
         ):
-            self._switch_to_receiver()
+            # Its turn comes once all that the loop found to read is read.
+            if not self._has_turn:
+                self._has_turn = True
+                self._turns.add(self)
+        elif not self._has_turn:
+            self._settle()
+
+    def _settle_guarded(self) -> None:
+        # Do what the receiver's turn has left to do.
+        self._has_turn = False
+        try:
+            self._settle()
+        except BaseException:
+            self._hub.handle_error(self, *sys.exc_info())
+            self._finish()
+
+    def _settle(self) -> None:
+        protocol = self.protocol
+        messages = self._messages
         if protocol.ending is not None:
             # Its turn comes when the messages before it are taken; unless we
             # are closing already, and could not answer them.
@@ -287,15 +359,16 @@ class Link:
                 self._flush()
             # Micro-optimization: not the method of gevent's hub. What that adds is
             # the check above; its call costs each idle connection some stack.
-            switch_to(self._hub)
+            following = self._turns.next_receiver()
+            switch_to(self._hub if following is None else following)
         finally:
             self._receiver = None
 
     # Sending
 
     def _cork(self) -> None:
-        # Have it flushed, by the callback that is running or at the turn's end.
-        if not self._in_callback and not self._corked:
+        # Have it flushed, when its turn or that of the loop ends.
+        if not self._has_turn and not self._corked:
             self._corked = True
             self._share.flush_later(self)
 
