@@ -20,7 +20,7 @@ from gevent import socket as gevent_socket
 from .connection import Connection
 from .exceptions import InvalidStatus
 from .listener import Socket
-from .options import Marks, Options
+from .options import Marks, Options, check_compression
 from .protocol.client import ClientProtocol
 from .protocol.codes import CloseCode, State
 from .protocol.datastructures import Headers, HeadersLike
@@ -212,10 +212,7 @@ class connect:
         create_protocol: Callable[..., ClientConnection] | None = None,
     ) -> None:
         self.uri = parse_uri(uri)
-        if compression not in (None, "deflate"):
-            raise ValueError(
-                f'compression must be "deflate" or None, not {compression!r}'
-            )
+        check_compression(compression)
         if subprotocols is not None:
             validate_subprotocols(subprotocols)
         if address is not None:

@@ -79,3 +79,13 @@ def as_int(name: str, value: int) -> int:
     if not isinstance(value, int):
         raise TypeError(f"{name} must be an int, not {value!r}")
     return value
+
+
+def check_compression(compression: str | None) -> None:
+    """Check the option of that name.
+
+    Raises:
+        ValueError: if it is neither "deflate" nor None.
+    """
+    if compression not in (None, "deflate"):
+        raise ValueError(f'compression must be "deflate" or None, not {compression!r}')

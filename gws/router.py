@@ -22,11 +22,11 @@ from urllib.parse import urlsplit
 from werkzeug.routing import BaseConverter, Map, Rule
 
 from .handshake import ResponseLike, Settings, as_response
-from .options import Options
+from .options import Options, check_compression
 from .protocol.codes import CloseCode
+from .protocol.headers import validate_subprotocols
 from .protocol.http11 import Request, Response
 from .route import Route
-from .server import check_compression, check_subprotocols
 from .urlmap import Matcher
 from .urlmap import route as route
 from .urlmap import unix_route as unix_route
@@ -356,7 +356,8 @@ def check_options(options: dict[str, Any]) -> None:
     unknown = ", ".join(sorted(options.keys() - ROUTE_OPTIONS))
     if unknown:
         raise TypeError(f"not options of a route: {unknown}")
-    check_subprotocols(options.get("subprotocols"))
+    if options.get("subprotocols") is not None:
+        validate_subprotocols(options["subprotocols"])
     names = {field.name for field in dataclasses.fields(Options)}
     logger = logging.getLogger("gws.server")
     Options(**{"logger": logger, **{n: v for n, v in options.items() if n in names}})

@@ -22,7 +22,7 @@ from .handshake import SERVER as SERVER
 from .handshake import ServerConnection as ServerConnection
 from .handshake import Settings
 from .listener import Listener, listen_tcp, listen_unix
-from .options import Marks, Options
+from .options import Marks, Options, check_compression
 from .protocol.codes import CloseCode, State
 from .protocol.headers import validate_subprotocols
 from .protocol.origins import Origins
@@ -336,7 +336,8 @@ def serve(
     """
     handler = with_path(handler)
     check_compression(compression)
-    check_subprotocols(subprotocols)
+    if subprotocols is not None:
+        validate_subprotocols(subprotocols)
     if max_connections is not None and max_connections < 1:
         raise ValueError("max_connections must be positive")
     settings = Settings(
@@ -394,15 +395,3 @@ def unix_serve(
         kwargs: as for `serve`.
     """
     return serve(handler, sock=listen_unix(path, mode=mode, backlog=backlog), **kwargs)
-
-
-def check_compression(compression: str | None) -> None:
-    """Raise ValueError unless ``compression`` is a value that API knows."""
-    if compression not in (None, "deflate"):
-        raise ValueError(f'compression must be "deflate" or None, not {compression!r}')
-
-
-def check_subprotocols(subprotocols: Sequence[str] | None) -> None:
-    """Raise TypeError or ValueError unless these are names of subprotocols."""
-    if subprotocols is not None:
-        validate_subprotocols(subprotocols)
