@@ -48,6 +48,7 @@ cdef class Link:
     cdef bint _has_turn
     cdef bint _corked
     cdef bint _alive
+    cdef Py_ssize_t _n_unacknowledged
     cdef bint _broken
     cdef bint _dropping
     cdef bint _finished

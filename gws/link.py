@@ -1,9 +1,9 @@
 """The hub's half of a connection: what happens without a greenlet of its own.
 
 `Link` joins a `Protocol` (what octets mean) to a `Stream` (the socket). The hub
-calls `on_readable`: it feeds the protocol and switches straight into the greenlet
-that waits in `recv`, if a message is there. So pings are answered and closes are
-seen while a handler does something else, without a second greenlet.
+calls `on_readable`, which feeds the protocol; greenlets that wait in `recv` then
+have their `Turns`. So pings are answered and closes are seen while a handler does
+something else, without a second greenlet.
 
 Writing is corked: frames gather in a buffer, which goes out in one call when the
 callback that woke the sender returns, before `recv` waits, at the end of this turn
@@ -136,6 +136,8 @@ class Link:
         self._corked = False
         # Octets came, or were taken, since the last ping.
         self._alive = False
+        # What the peer had not taken then of what the kernel holds.
+        self._n_unacknowledged = -1
         # The kernel takes nothing any more.
         self._broken = False
         # Messages that nobody has room for are dropped: we are closing.
@@ -516,7 +518,8 @@ class Link:
         # Where reading has stopped, silence says nothing; unless somebody waits
         # for the peer to read.
         deaf = self.stream.paused and not self._n_waiting
-        return not (self._alive or deaf)
+        reads = self.stream.n_unacknowledged() < self._n_unacknowledged
+        return not (self._alive or deaf or reads)
 
     def _keep_alive(self, now: float) -> None:
         interval, timeout = self._options.ping_interval, self._options.ping_timeout
@@ -524,6 +527,7 @@ class Link:
         if timeout is not None and not self._pong_due:
             self._pong_due = now + timeout
             self._alive = False
+            self._n_unacknowledged = self.stream.n_unacknowledged()
         # One that was not answered yet will do; else who never answers, but
         # lives, would have us remember more and more of them.
         if self.protocol.state_number == OPEN and not self._pings:

@@ -15,6 +15,8 @@ import contextlib
 import os
 import socket
 import ssl
+import struct
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +25,10 @@ from gevent.socket import wait_read, wait_write
 from .protocol.mask import recv_fd, send_fd
 from .protocol.reader import HEADROOM
 
+
+if sys.platform != "win32":
+    import fcntl
+    import termios
 
 #: The most that is read at once. A connection that always has data gives way to
 #: the others after this much.
@@ -175,6 +181,22 @@ class Stream:
         if self._write_watcher is not None:
             self._write_watcher.close()
             self._write_watcher = None
+
+    def n_unacknowledged(self) -> int:
+        """Return how many octets the kernel holds that the peer has not taken.
+
+        It falls while the peer reads, even when it reads so slowly that the kernel
+        has no use for more yet. -1 where the system does not tell.
+        """
+        if sys.platform == "win32" or self._fd < 0:
+            return -1
+        try:
+            (n,) = struct.unpack(
+                "i", fcntl.ioctl(self._fd, termios.TIOCOUTQ, b"\0" * 4)
+            )
+        except OSError:
+            return -1
+        return int(n)
 
     def stop_reading(self) -> None:
         """Stop reading for good: the stream has ended."""
