@@ -100,9 +100,10 @@ class ClientConnection(Connection):
         protocol = self.protocol
         request = protocol.connect()
         added = Headers(headers)
-        if "Authorization" in added:
-            # In the place of the URI's user and password.
-            request.headers.pop("Authorization", None)
+        for name in ("Authorization", "Host"):
+            # In the place of what the URI says.
+            if name in added:
+                request.headers.pop(name, None)
         request.headers.update(added)
         protocol.send_request(request)
         self._request = request
@@ -236,6 +237,7 @@ class connect:
             )
             or ()
         )
+        check_additional(self._headers)
         if user_agent_header is not None and "User-Agent" not in self._headers:
             self._headers["User-Agent"] = user_agent_header
         self._create_connection = (
@@ -375,6 +377,19 @@ def unix_connect(
     if uri is None:
         uri = "ws://localhost/" if kwargs.get("ssl") is None else "wss://localhost/"
     return connect(uri, unix_path=path, **kwargs)
+
+
+def check_additional(headers: Headers) -> None:
+    """Check that nothing is added twice that the opening handshake has anyway.
+
+    Raises:
+        ValueError: if a header belongs to the handshake.
+    """
+    for name in headers:
+        if name.lower() in ("connection", "upgrade", "origin") or (
+            name.lower().startswith("sec-websocket-")
+        ):
+            raise ValueError(f"{name} can't be added: the handshake makes it")
 
 
 def plain(sock: Any) -> Any:

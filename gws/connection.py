@@ -421,7 +421,7 @@ class Connection(Link):
             self._send_fragment(OP_CONT, b"", True)
         except BaseException:
             # Half a message is on its way, and the rest will never come.
-            if self.protocol.state_number == OPEN:
+            if self.protocol.sending and self.protocol.state_number == OPEN:
                 self.protocol.fail(CloseCode.INTERNAL_ERROR, "message not completed")
                 self._begin_closing()
             raise

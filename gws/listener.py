@@ -129,7 +129,7 @@ def bind_tcp(family: int, address: Any, reuse_port: bool) -> socket.socket | Non
 
 
 def listen_unix(
-    path: str | os.PathLike[str], *, mode: int | None = None, backlog: int | None = None
+    path: str, *, mode: int | None = None, backlog: int | None = None
 ) -> socket.socket:
     """Listen on a Unix socket.
 
@@ -141,7 +141,6 @@ def listen_unix(
     Raises:
         OSError: if the path cannot be had; EADDRINUSE if somebody listens there.
     """
-    path = os.fspath(path)
     remove_stale(path)
     sock: socket.socket = Socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -157,6 +156,8 @@ def listen_unix(
 
 def remove_stale(path: str) -> None:
     """Remove a socket file that refuses connections."""
+    if path.startswith("\0"):
+        return  # an abstract address has no file
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             return

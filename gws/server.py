@@ -7,6 +7,7 @@ happens in the accept loop.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -64,6 +65,8 @@ class Server:
         # Those of them that wait for the others to end: not for one another.
         self._waiting: set[Any] = set()
         self._listeners = [Listener(sock, self._serve) for sock in sockets]
+        # Of a Unix socket; `unix_serve` sets it, `close` removes it.
+        self._socket_file: str | None = None
         self._closing = False
         self._closed = Event()
         self._all_done = Event()
@@ -107,6 +110,10 @@ class Server:
         self._closing = True
         for listener in self._listeners:
             listener.close()
+        if self._socket_file is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._socket_file)
+            self._socket_file = None
         for greenlet, ws in list(self._greenlets.items()):
             if ws is None:  # inside the TLS handshake
                 kill(greenlet)
@@ -387,11 +394,20 @@ def unix_serve(
     """Make a WebSocket server on a Unix socket.
 
     A socket file that nobody listens on any more is replaced; one that somebody
-    does is not.
+    does is not. Closing the server removes it.
 
     Args:
         path: of the socket file.
         mode: its permissions, such as 0o660.
         kwargs: as for `serve`.
     """
-    return serve(handler, sock=listen_unix(path, mode=mode, backlog=backlog), **kwargs)
+    name = os.fsdecode(path)
+    sock = listen_unix(name, mode=mode, backlog=backlog)
+    try:
+        server = serve(handler, sock=sock, **kwargs)
+    except BaseException:
+        sock.close()
+        raise
+    if not name.startswith("\0"):  # an abstract address has no file
+        server._socket_file = name
+    return server

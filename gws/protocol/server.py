@@ -150,7 +150,12 @@ class ServerProtocol(Protocol):
         Args:
             status: an HTTP status code, not 101.
             text: the body.
+
+        Raises:
+            ValueError: if the status is 101, or none.
         """
+        if status == HTTPStatus.SWITCHING_PROTOCOLS:
+            raise ValueError("101 is no refusal")
         return text_response(status, text)
 
     def send_response(self, response: Response) -> None:
