@@ -19,7 +19,7 @@ from gevent import socket as gevent_socket
 
 from .connection import Connection
 from .exceptions import InvalidStatus
-from .listener import Socket
+from .listener import plain
 from .options import Marks, Options, check_compression
 from .protocol.client import ClientProtocol
 from .protocol.codes import CloseCode, State
@@ -380,22 +380,12 @@ def unix_connect(
 
 
 def check_additional(headers: Headers) -> None:
-    """Check that nothing is added twice that the opening handshake has anyway.
-
-    Raises:
-        ValueError: if a header belongs to the handshake.
-    """
+    """Raise ValueError if one of ``headers`` belongs to the opening handshake."""
     for name in headers:
         if name.lower() in ("connection", "upgrade", "origin") or (
             name.lower().startswith("sec-websocket-")
         ):
             raise ValueError(f"{name} can't be added: the handshake makes it")
-
-
-def plain(sock: Any) -> Any:
-    """Return the connection of a gevent socket in one of the standard library."""
-    family, kind, proto = sock.family, sock.type, sock.proto
-    return Socket(family, kind, proto, fileno=sock.detach())
 
 
 def either(alias: str, aliased: Any, name: str, value: Any) -> Any:

@@ -101,6 +101,9 @@ class ServerConnection(Connection):
     handler: Callable[..., Any] | None = None
 
     _path = ""
+    # The response: its Date, and all of it if hooks had a hand in it. Otherwise it
+    # is made again when somebody asks, which spares an idle connection 0.2 KB.
+    _date: str | None = None
     _response_head = b""
     _refusal: Response | None = None
 
@@ -133,7 +136,15 @@ class ServerConnection(Connection):
         """Our answer to it; None before it is given."""
         if self._refusal is not None:
             return self._refusal
-        return ResponseReader().feed(self._response_head)
+        request = self.request
+        if self._date is None or request is None:
+            return None
+        if self._response_head:
+            return ResponseReader().feed(self._response_head)
+        response = self.protocol.acceptance(request.headers["Sec-WebSocket-Key"])
+        response.headers["Date"] = self._date
+        self._add_headers(response)
+        return response
 
     @property
     def path(self) -> str:
@@ -195,7 +206,9 @@ class ServerConnection(Connection):
         self.protocol.send_response(response)
         is_open = response.status_code == 101
         if is_open:
-            self._response_head = head
+            self._date = response.headers["Date"]
+            if self.settings.process_response or self.settings.extra_headers:
+                self._response_head = head
         else:
             self._refusal = response
             why = self.protocol.handshake_exc or response.reason_phrase

@@ -24,6 +24,12 @@ Socket: Any = get_original("socket", "socket")
 BACKLOG = 1024
 
 
+def plain(sock: Any) -> Any:
+    """Return the connection of a gevent socket in one of the standard library."""
+    family, kind, proto = sock.family, sock.type, sock.proto
+    return Socket(family, kind, proto, fileno=sock.detach())
+
+
 class Listener(BaseServer):  # type: ignore[type-arg]
     """A listening socket; each connection gets a greenlet.
 
@@ -129,7 +135,7 @@ def bind_tcp(family: int, address: Any, reuse_port: bool) -> socket.socket | Non
 
 
 def listen_unix(
-    path: str, *, mode: int | None = None, backlog: int | None = None
+    path: str | os.PathLike[str], *, mode: int | None = None, backlog: int | None = None
 ) -> socket.socket:
     """Listen on a Unix socket.
 
@@ -141,6 +147,7 @@ def listen_unix(
     Raises:
         OSError: if the path cannot be had; EADDRINUSE if somebody listens there.
     """
+    path = os.fsdecode(path)
     remove_stale(path)
     sock: socket.socket = Socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

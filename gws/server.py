@@ -407,6 +407,8 @@ def unix_serve(
         server = serve(handler, sock=sock, **kwargs)
     except BaseException:
         sock.close()
+        with contextlib.suppress(OSError, ValueError):
+            os.unlink(name)
         raise
     if not name.startswith("\0"):  # an abstract address has no file
         server._socket_file = name

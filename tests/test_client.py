@@ -136,6 +136,7 @@ def test_paths(path: str, line: str) -> None:
             ["Bearer x"],
         ),
         ({"additional_headers": {"Cookie": "a=b"}}, "Cookie", ["a=b"]),
+        ({"additional_headers": {"Host": "b.example"}}, "Host", ["b.example"]),
     ],
 )
 def test_headers(options: Any, name: str, expected: list[str]) -> None:
@@ -179,6 +180,8 @@ URI = "ws://localhost/"
         (URI, {"additional_headers": {"X\r\nY": "b"}}, ValueError),
         (URI, {"additional_headers": {"X Y": "b"}}, ValueError),
         (URI, {"additional_headers": {}, "extra_headers": {}}, TypeError),
+        (URI, {"additional_headers": {"Upgrade": "h2c"}}, ValueError),
+        (URI, {"additional_headers": {"sec-websocket-protocol": "a"}}, ValueError),
         (URI, {"address": ("a", 1), "host": "b"}, TypeError),
         (URI, {"address": ("a", 1), "port": 2}, TypeError),
         (

@@ -585,6 +585,14 @@ def test_an_iterator_that_fails_at_once_does_no_harm() -> None:
         assert pair.peer.receive() == (TEXT, b"next")
 
 
+def test_a_first_fragment_that_cannot_be_sent_does_no_harm() -> None:
+    with server_pair() as pair:
+        with pytest.raises(UnicodeEncodeError):
+            pair.ws.send(["\ud800"])
+        pair.ws.send("next")
+        assert pair.peer.receive() == (TEXT, b"next")
+
+
 def test_an_iterator_that_sends_by_itself() -> None:
     with server_pair() as pair:
 

@@ -167,9 +167,26 @@ def test_the_mode_of_a_unix_socket(unix_path: str) -> None:
 
 
 def test_a_stale_unix_socket_is_replaced(unix_path: str) -> None:
-    with unix_serve(echo, Path(unix_path)):
-        pass
+    with socket.socket(socket.AF_UNIX) as crashed:
+        crashed.bind(unix_path)
     with unix_serve(echo, Path(unix_path)), unix_connect(Path(unix_path)) as ws:
+        ws.send("x")
+        assert ws.recv() == "x"
+
+
+def test_the_file_of_a_unix_socket_is_removed(unix_path: str) -> None:
+    with unix_serve(echo, Path(unix_path)) as server:
+        assert Path(unix_path).is_socket()
+        server.close()
+        assert not Path(unix_path).exists()
+    with pytest.raises(ValueError, match="max_connections"):
+        unix_serve(echo, unix_path, max_connections=0)
+    assert not Path(unix_path).exists()
+
+
+def test_an_abstract_unix_socket() -> None:
+    address = f"\0gws-test-{os.getpid()}"
+    with unix_serve(echo, address), unix_connect(address) as ws:
         ws.send("x")
         assert ws.recv() == "x"
 

@@ -130,7 +130,6 @@ class ServerProtocol(Protocol):
         Raises:
             ValueError: if ``select_subprotocol`` chose what was not offered.
         """
-        headers = Headers()
         try:
             host_of(request.headers)
             key = check_request(request.headers)
@@ -139,6 +138,15 @@ class ServerProtocol(Protocol):
         except InvalidHandshake as exc:
             self.handshake_exc = exc
             return refusal(exc)
+        return self.acceptance(key)
+
+    def acceptance(self, key: str) -> Response:
+        """Make the response that accepts a request, with what was agreed on.
+
+        Args:
+            key: the request's Sec-WebSocket-Key.
+        """
+        headers = Headers()
         build_response(headers, key)
         if self.subprotocol is not None:
             headers["Sec-WebSocket-Protocol"] = self.subprotocol

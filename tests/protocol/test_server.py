@@ -766,3 +766,8 @@ def test_cut_anywhere(data: bytes, cuts: list[int]) -> None:
         protocol.receive_eof()
         outcomes.append((response, events, repr(protocol.handshake_exc)))
     assert outcomes[0] == outcomes[1]
+
+
+def test_101_is_no_refusal() -> None:
+    with pytest.raises(ValueError, match="101 is no refusal"):
+        ServerProtocol().reject(101, "welcome")
