@@ -45,7 +45,8 @@ cdef class Link:
     cdef public object handshake_event
     cdef object _receiver
     cdef Turns _turns
-    cdef bint _has_turn
+    cdef bint _awaits_turn
+    cdef bint _unsettled
     cdef bint _corked
     cdef bint _alive
     cdef Py_ssize_t _n_unacknowledged

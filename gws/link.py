@@ -76,6 +76,7 @@ class Turns:
         while self._n_had < len(self._links):
             link = self._links[self._n_had]
             self._n_had += 1
+            link._awaits_turn = False
             if link._receiver is not None:
                 return link._receiver
         return None
@@ -130,8 +131,9 @@ class Link:
         self.handshake_event: Any = None
         # The greenlet that waits in recv.
         self._receiver: Any = None
-        # The receiver's turn will come; after it, we settle and flush.
-        self._has_turn = False
+        # The receiver's turn will come; after it, and those of others, we settle.
+        self._awaits_turn = False
+        self._unsettled = False
         # The hub's share will flush.
         self._corked = False
         # Octets came, or were taken, since the last ping.
@@ -257,15 +259,15 @@ class Link:
             or protocol.state_number == CLOSED
         ):
             # Its turn comes once all that the loop found to read is read.
-            if not self._has_turn:
-                self._has_turn = True
+            if not self._awaits_turn:
+                self._awaits_turn = self._unsettled = True
                 self._turns.add(self)
-        elif not self._has_turn:
+        elif not self._unsettled:
             self._settle()
 
     def _settle_guarded(self) -> None:
         # Do what the receiver's turn has left to do.
-        self._has_turn = False
+        self._unsettled = False
         try:
             self._settle()
         except BaseException:
@@ -370,7 +372,7 @@ class Link:
 
     def _cork(self) -> None:
         # Have it flushed, when its turn or that of the loop ends.
-        if not self._has_turn and not self._corked:
+        if not self._unsettled and not self._corked:
             self._corked = True
             self._share.flush_later(self)
 

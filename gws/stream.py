@@ -91,6 +91,10 @@ class Stream:
         self._on_readable = on_readable
         self._read_watcher = self._loop.io(self._fd, READ)
         self._read_watcher.start(on_readable)
+        if self._tls:
+            # What came with the end of the TLS handshake may be decrypted already.
+            self._more = True
+            self._loop.run_callback(self._read_more)
 
     def pause(self) -> None:
         """Stop reading; the kernel's window then slows down the peer."""

@@ -78,8 +78,21 @@ def obey(ws):
         say(getattr(commands, name)(*map(unpack, arguments)))
 
 
+def without_tickets(context):
+    """Let threads share a TLS connection.
+
+    websockets.sync reads in one thread and writes in another. OpenSSL does not allow
+    that, and Python before 3.13 does not prevent it: with TLS 1.3, whose session
+    tickets arrive while the request is written, one handshake in some thousands hangs.
+    """
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
 def run_client(options):
-    context = options.ca and ssl.create_default_context(cafile=options.ca)
+    context = None
+    if options.ca:
+        context = without_tickets(ssl.create_default_context(cafile=options.ca))
     if options.unix:
         ws = unix_connect(options.unix, options.uri, ssl=context, **LIMITS)
     else:
@@ -92,6 +105,7 @@ def run_server(options):
     context = None
     if options.cert:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        without_tickets(context)
         context.load_cert_chain(options.cert)
     if options.unix:
         server = unix_serve(obey, options.unix, ssl=context, **LIMITS)
