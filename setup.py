@@ -26,8 +26,10 @@ HOT_MODULES = [
     "gws/protocol/base.py",
     "gws/stream.py",
     "gws/messages.py",
+    "gws/prepared.py",
     "gws/hubs.py",
     "gws/link.py",
+    "gws/sender.py",
     "gws/connection.py",
     "gws/fanout.py",
 ]
@@ -47,6 +49,9 @@ DIRECTIVES = {
     "annotation_typing": False,
     "auto_pickle": False,
 }
+
+# Unless who builds says otherwise.
+OPTIMIZE = [] if "-O" in os.environ.get("CFLAGS", "") else ["-O3"]
 
 COMPILE = (
     os.environ.get("GWS_COMPILE") != "no"
@@ -120,7 +125,7 @@ def extension(path):
         [path],
         depends=["setup.py"],
         include_dirs=[greenlet_headers()],
-        extra_compile_args=["-O3", "-Wsign-compare"],
+        extra_compile_args=[*OPTIMIZE, "-Wsign-compare"],
     )
 
 

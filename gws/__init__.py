@@ -3,6 +3,8 @@
 Importing it monkey-patches nothing and starts no hub.
 """
 
+from .auth import DigestAuth as DigestAuth
+from .auth import basic_auth as basic_auth
 from .client import ClientConnection as ClientConnection
 from .client import connect as connect
 from .client import unix_connect as unix_connect
@@ -20,6 +22,8 @@ from .fanout import broadcast as broadcast
 from .protocol.codes import CloseCode as CloseCode
 from .protocol.codes import State as State
 from .protocol.frames import Frame as _Frame
+from .retry import backoff as backoff
+from .retry import process_exception as process_exception
 from .router import Router as Router
 from .router import route as route
 from .router import unix_route as unix_route

@@ -1,135 +1,49 @@
 """A URI in, an open `ClientConnection` out.
 
 `connect` is a recipe: it checks its arguments at once and opens nothing until it
-is entered with ``with``, or its `open` is called.
+is entered with ``with``, iterated over, or its `open` is called. Nothing changes it:
+it may be used again, and by several greenlets.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import socket
 import ssl as tls
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, NoReturn
 
 from gevent import Timeout
-from gevent import socket as gevent_socket
 
-from .connection import Connection
-from .exceptions import InvalidStatus
-from .listener import plain
+from .client_connection import ClientConnection as ClientConnection
+from .dial import Dialer
+from .exceptions import InvalidHandshake, InvalidStatus, SecurityError
+from .extensions import ClientExtensionFactory, enable_client_permessage_deflate
+from .opening import ChallengeAuth, Opening
 from .options import Marks, Options, check_compression
-from .protocol.client import ClientProtocol
-from .protocol.codes import CloseCode, State
 from .protocol.datastructures import Headers, HeadersLike
 from .protocol.headers import validate_subprotocols
-from .protocol.http11 import Request, Response
 from .protocol.types import MaxSize
-from .protocol.uri import parse_uri
-from .stream import wrap_tls
+from .protocol.uri import WebSocketURI, parse_uri
+from .redirects import MAX_REDIRECTS, is_same_origin, location_of
+from .retry import (
+    Connections,
+    Reconnection,
+    backoff,
+    end_code,
+    process_exception,
+)
 from .version import version
 
 
 #: The default User-Agent header.
 USER_AGENT = f"gws/{version}"
 
-#: How long to wait for the end of a refusal that does not say how long it is.
-BODY_TIMEOUT = 1.0
-
-
-class ClientConnection(Connection):
-    """The client's side of a connection: what `connect` opens.
-
-    Attributes of your own may be set on it.
-    """
-
-    protocol: ClientProtocol
-
-    def __init__(
-        self, sock: Any, protocol: ClientProtocol, options: Options, remote_address: Any
-    ) -> None:
-        super().__init__(sock, protocol, options, remote_address)
-        self._request: Request | None = None
-        self._response: Response | None = None
-
-    # Properties
-
-    @property
-    def request(self) -> Request | None:
-        """Our request in the opening handshake; None before it was sent."""
-        return self._request
-
-    @property
-    def response(self) -> Response | None:
-        """The server's answer; None before it has come."""
-        return self._response
-
-    @property
-    def path(self) -> str:
-        """The path and query of the request."""
-        return self.protocol.uri.resource_name
-
-    @property
-    def request_headers(self) -> Headers:
-        """The headers of the request."""
-        return Headers() if self._request is None else self._request.headers
-
-    @property
-    def response_headers(self) -> Headers:
-        """The headers of the response."""
-        return Headers() if self._response is None else self._response.headers
-
-    @property
-    def subprotocol(self) -> str | None:
-        """The subprotocol that was agreed on."""
-        return self.protocol.subprotocol
-
-    # Public methods
-
-    def open_handshake(self, headers: HeadersLike) -> None:
-        """Do the opening handshake.
-
-        Args:
-            headers: to add to the request.
-
-        Raises:
-            InvalidHandshake: if the server refuses, or its answer is not right.
-        """
-        protocol = self.protocol
-        request = protocol.connect()
-        added = Headers(headers)
-        for name in ("Authorization", "Host"):
-            # In the place of what the URI says.
-            if name in added:
-                request.headers.pop(name, None)
-        request.headers.update(added)
-        protocol.send_request(request)
-        self._request = request
-        self.start()
-        grace: Timeout | None = None
-        try:
-            while self.handshake_event is None and self.state is State.CONNECTING:
-                self.wait_input()
-                if grace is None and protocol.response_so_far() is not None:
-                    grace = Timeout.start_new(BODY_TIMEOUT)
-        except Timeout as exc:
-            refusal = protocol.response_so_far()
-            if exc is not grace or refusal is None:
-                raise
-            raise InvalidStatus(refusal) from None
-        finally:
-            if grace is not None:
-                grace.close()
-        self._response = self.handshake_event
-        self.handshake_event = None
-        if protocol.handshake_exc is not None:
-            raise protocol.handshake_exc
-
-    def abort(self) -> None:
-        """End the TCP connection, without a closing handshake."""
-        self._finish()
+# The parameter of `connect` has the same name.
+default_process_exception = process_exception
 
 
 class connect:
@@ -140,13 +54,34 @@ class connect:
             print(ws.recv())
 
     At the end of the ``with`` the connection is closed with 1000, or with 1011
-    if its body raised. Without ``with``: ``ws = connect(uri).open()``. All times
-    are in seconds, all sizes in bytes; None is no limit.
+    if its body raised. Without ``with``: ``ws = connect(uri).open()``. To stay
+    connected, iterate:
+
+        for ws in connect("ws://localhost:8765/chat"):
+            try:
+                for message in ws:
+                    print(message)
+            except ConnectionClosed:
+                continue
+
+    Each turn has a new connection; the one before is closed first, with 1000, and
+    so is the last when the loop is left. If that shall not wait for PyPy's collector,
+    or an exception that leaves the loop shall close with 1011, give the loop a
+    ``with iter(connect(uri)) as connections: for ws in connections: ...``. What goes
+    wrong while it opens is tried again if ``process_exception`` says so. After a
+    connection that was lost the next is opened at once, unless two of them in a row
+    lasted less than 5 s.
+
+    Redirects are followed, at most 10, never from wss to ws. Another origin is sent
+    no Authorization, Cookie, Host or Proxy-Authorization of yours; with ``host``,
+    ``port`` or ``unix_path`` a redirect there is an error, as is any with ``sock``.
+
+    All times are in seconds, all sizes in bytes; None is no limit.
 
     Args:
         uri: ``ws://`` or ``wss://``; with user and password for Basic
             authentication. An IRI works as well.
-        sock: a connected socket to use.
+        sock: a connected socket to use, once.
         ssl: for ``wss://``; by default certificates are verified as browsers do.
         server_hostname: the name that the certificate must have, and for SNI; by
             default the URI's.
@@ -154,11 +89,25 @@ class connect:
         port: and of its port.
         source_address: (host, port) to connect from.
         origin: the Origin header.
+        extensions: a list of `ClientExtensionFactory`, the best first.
         subprotocols: a list of those to offer, the best first.
-        compression: "deflate" or None.
+        compression: "deflate" offers permessage-deflate, without context takeover;
+            None does not.
         additional_headers: for the request.
         user_agent_header: None sends none.
-        open_timeout: for all of it: name look-up, TCP, TLS and handshake.
+        auth: (user, password) for Basic authentication, sent at once; or a
+            `DigestAuth`, which answers a 401. In the place of the URI's.
+        proxy: True takes it from the environment, None has none; or its URI. It has
+            no part in ``sock`` and ``unix_path``.
+        proxy_ssl: for an ``https://`` proxy.
+        proxy_server_hostname: the name that its certificate must have.
+        process_exception: called with what went wrong in ``for``; returns None to
+            try again, or what to raise.
+        reconnect_delays: called for an iterator over the seconds between attempts;
+            called again after a success. At its end there is no other attempt. A
+            429 or 503 with Retry-After is obeyed, up to 90 s.
+        open_timeout: for all of it: name look-up, TCP, proxy, TLS, handshake and
+            redirects. A ``for`` has it for each attempt.
         ping_interval: between two keepalive pings.
         ping_timeout: for their pongs.
         close_timeout: for the closing handshake and the end of TCP together.
@@ -179,6 +128,8 @@ class connect:
 
     Opening raises:
         OSError: if there is no TCP or TLS connection.
+        InvalidProxy: if the proxy's URI is not one.
+        ProxyError: if the proxy does not let us through.
         InvalidHandshake: if the server refuses, or its answer is not right.
         TimeoutError: after ``open_timeout``.
     """
@@ -194,10 +145,19 @@ class connect:
         port: int | None = None,
         source_address: tuple[str, int] | None = None,
         origin: str | None = None,
+        extensions: Sequence[ClientExtensionFactory] | None = None,
         subprotocols: Sequence[str] | None = None,
         compression: str | None = "deflate",
         additional_headers: HeadersLike | None = None,
         user_agent_header: str | None = USER_AGENT,
+        auth: tuple[str, str] | ChallengeAuth | None = None,
+        proxy: str | bool | None = True,
+        proxy_ssl: tls.SSLContext | None = None,
+        proxy_server_hostname: str | None = None,
+        process_exception: Callable[
+            [Exception], Exception | None
+        ] = default_process_exception,
+        reconnect_delays: Callable[[], Iterable[float]] = backoff,
         open_timeout: float | None = 10,
         ping_interval: float | None = 20,
         ping_timeout: float | None = 20,
@@ -212,62 +172,81 @@ class connect:
         extra_headers: HeadersLike | None = None,
         create_protocol: Callable[..., ClientConnection] | None = None,
     ) -> None:
-        self.uri = parse_uri(uri)
+        where = parse_uri(uri)
         check_compression(compression)
         if subprotocols is not None:
             validate_subprotocols(subprotocols)
         if address is not None:
             given = None if host is None and port is None else (host, port)
             host, port = either("address", address, "host and port", given)
-        self._host = host or self.uri.host
-        self._port = port or self.uri.port
-        self._sock = sock
-        self._unix_path = unix_path
-        self._source_address = source_address
-        self._ssl = self._tls_context(ssl)
-        self._server_hostname = server_hostname or self.uri.host
-        self._origin = origin
-        self._subprotocols = subprotocols
-        self._headers = Headers(
-            either(
-                "extra_headers",
-                extra_headers,
-                "additional_headers",
-                additional_headers,
-            )
-            or ()
+        if ssl is not None and not where.secure:
+            raise ValueError("ssl needs a wss:// URI")
+        if ssl is None and where.secure:
+            ssl = tls.create_default_context()
+        added = either(
+            "extra_headers", extra_headers, "additional_headers", additional_headers
         )
-        check_additional(self._headers)
-        if user_agent_header is not None and "User-Agent" not in self._headers:
-            self._headers["User-Agent"] = user_agent_header
-        self._create_connection = (
-            either(
-                "create_protocol",
-                create_protocol,
-                "create_connection",
-                create_connection,
-            )
-            or ClientConnection
+        made = either(
+            "create_protocol", create_protocol, "create_connection", create_connection
         )
-        self._options = Options(
-            logger=logger or logging.getLogger("gws.client"),
-            open_timeout=open_timeout,
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
-            close_timeout=close_timeout,
-            max_size=max_size,
-            max_queue=max_queue,
-            write_limit=write_limit,
+        self._opening = Opening(
+            uri=where,
+            dialer=Dialer(
+                sock=sock,
+                unix_path=unix_path,
+                host=host,
+                port=port,
+                source_address=source_address,
+                ssl=ssl,
+                server_hostname=server_hostname,
+                proxy=proxy,
+                proxy_ssl=proxy_ssl,
+                proxy_server_hostname=proxy_server_hostname,
+                user_agent=user_agent_header,
+            ),
+            headers=request_headers(added, user_agent_header),
+            options=Options(
+                logger=logger or logging.getLogger("gws.client"),
+                open_timeout=open_timeout,
+                ping_interval=ping_interval,
+                ping_timeout=ping_timeout,
+                close_timeout=close_timeout,
+                max_size=max_size,
+                max_queue=max_queue,
+                write_limit=write_limit,
+            ),
+            create_connection=made or ClientConnection,
+            origin=origin,
+            extensions=(
+                extensions or ()
+                if compression is None
+                else enable_client_permessage_deflate(extensions)
+            ),
+            subprotocols=subprotocols,
         )
-        # Made here, so that an origin that no header can hold is found at once.
-        self._protocol().connect()
+        if auth is not None:
+            self._opening = self._opening.with_auth(auth)
+        # Made here, so that what no header can hold is found at once.
+        self._opening.protocol().connect()
+        self._process_exception = process_exception
+        self._reconnect_delays = reconnect_delays
+        if not callable(process_exception) or not callable(reconnect_delays):
+            raise TypeError("process_exception and reconnect_delays must be callable")
+        self._entered = False
         self._ws: ClientConnection | None = None
+
+    # Properties
+
+    @property
+    def uri(self) -> WebSocketURI:
+        """Where to; in `process_redirect`, where redirects have led so far."""
+        return self._opening.uri
 
     # Public methods
 
     def open(self) -> ClientConnection:
         """Open a connection and return it; closing it is the caller's part."""
-        timer = Timeout.start_new(self._options.open_timeout)
+        timer = Timeout.start_new(self._opening.options.open_timeout)
         try:
             return self._open()
         except Timeout as exc:
@@ -277,10 +256,45 @@ class connect:
         finally:
             timer.close()
 
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Decide what follows when opening failed; a subclass may decide otherwise.
+
+        Args:
+            exc: what went wrong; perhaps an `InvalidStatus` that redirects. `uri` is
+                what was asked for.
+
+        Returns:
+            The URI to open in its place; or what to raise: ``exc``, if it is not
+            to be followed, or another exception.
+        """
+        if not isinstance(exc, InvalidStatus):
+            return exc
+        try:
+            target = location_of(exc.response, self.uri)
+        except InvalidHandshake as reason:
+            return reason
+        if target is None:
+            return exc
+        uri = parse_uri(target)
+        if self._opening.dialer.sock is not None:
+            return InvalidHandshake(f"no other socket for a redirect to {target}")
+        if self.uri.secure and not uri.secure:
+            return SecurityError(f"redirect from wss to {target}")
+        if self._opening.dialer.has_its_own_way and not is_same_origin(self.uri, uri):
+            return SecurityError(
+                f"redirect to {target}, another origin, but not by the way given"
+            )
+        return target
+
     def __enter__(self) -> ClientConnection:
-        if self._ws is not None:
+        if self._entered:
             raise RuntimeError("this connect() is entered already")
-        self._ws = self.open()
+        self._entered = True
+        try:
+            self._ws = self.open()
+        except BaseException:
+            self._entered = False
+            raise
         return self._ws
 
     def __exit__(
@@ -291,10 +305,19 @@ class connect:
     ) -> None:
         ws, self._ws = self._ws, None
         assert ws is not None  # __enter__ sets it
-        if exc_type is None or issubclass(exc_type, GeneratorExit):
-            ws.close()
-        else:
-            ws.close(CloseCode.INTERNAL_ERROR)
+        self._entered = False
+        ws.close(end_code(exc_type))
+
+    def __iter__(self) -> Connections:
+        """Connect over and over; see the class."""
+        return Connections(
+            Reconnection(
+                self.open,
+                self._process_exception,
+                self._reconnect_delays,
+                self._opening.options.logger,
+            )
+        )
 
     def __getattr__(self, name: str) -> NoReturn:
         hint = ""
@@ -304,88 +327,54 @@ class connect:
 
     # Private methods
 
-    def _tls_context(self, ssl: tls.SSLContext | None) -> tls.SSLContext | None:
-        if not self.uri.secure:
-            if ssl is not None:
-                raise ValueError("ssl needs a wss:// URI")
-            return None
-        return tls.create_default_context() if ssl is None else ssl
-
-    def _protocol(self) -> ClientProtocol:
-        return ClientProtocol(
-            self.uri, origin=self._origin, subprotocols=self._subprotocols
-        )
-
     def _open(self) -> ClientConnection:
-        sock = self._connect_socket()
-        try:
-            if self._ssl is not None:
-                sock = wrap_tls(
-                    sock,
-                    self._ssl,
-                    server_side=False,
-                    server_hostname=self._server_hostname,
-                )
-            ws = self._create_connection(
-                sock, self._protocol(), self._options, sock.getpeername()
-            )
-        except BaseException:
-            sock.close()
-            raise
-        try:
-            ws.open_handshake(self._headers)
-        except BaseException:
-            ws.abort()
-            raise
-        ws.start_keepalive()
-        return ws
-
-    def _connect_socket(self) -> Any:
-        # A connected socket of the plain kind: gevent's own has watchers that a
-        # connection does not need.
-        if self._sock is not None:
-            return self._sock
-        sock: Any
-        if self._unix_path is not None:
-            sock = gevent_socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        recipe = copy.copy(self)
+        for _ in range(1 + MAX_REDIRECTS):
             try:
-                sock.connect(os.fspath(self._unix_path))
-            except BaseException:
-                sock.close()
-                raise
-            return plain(sock)
-        sock = plain(
-            gevent_socket.create_connection(
-                (self._host, self._port), source_address=self._source_address
-            )
-        )
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
+                return recipe._opening.open()
+            except Exception as exc:
+                target = recipe.process_redirect(exc)
+                if target is exc:
+                    raise
+                if isinstance(target, Exception):
+                    raise target from exc
+            recipe._opening = recipe._opening.redirected(target)
+        raise SecurityError(f"more than {MAX_REDIRECTS} redirects")
 
 
 def unix_connect(
-    path: str | os.PathLike[str], uri: str | None = None, **kwargs: Any
+    path: str | os.PathLike[str] | None = None, uri: str | None = None, **kwargs: Any
 ) -> connect:
     """Connect to a WebSocket server on a Unix socket.
 
     Args:
-        path: of the socket file.
+        path: of the socket file; None with ``sock``.
         uri: for the handshake; by default ``ws://localhost/``, or ``wss://`` with
             ``ssl``.
         kwargs: as for `connect`.
     """
+    if path is None and kwargs.get("sock") is None:
+        raise TypeError("unix_connect needs a path, or sock")
     if uri is None:
         uri = "ws://localhost/" if kwargs.get("ssl") is None else "wss://localhost/"
     return connect(uri, unix_path=path, **kwargs)
 
 
-def check_additional(headers: Headers) -> None:
-    """Raise ValueError if one of ``headers`` belongs to the opening handshake."""
+def request_headers(added: HeadersLike | None, user_agent: str | None) -> Headers:
+    """Return the headers to add to the request.
+
+    Raises:
+        ValueError: if one of them belongs to the opening handshake.
+    """
+    headers = Headers(added or ())
     for name in headers:
         if name.lower() in ("connection", "upgrade", "origin") or (
             name.lower().startswith("sec-websocket-")
         ):
             raise ValueError(f"{name} can't be added: the handshake makes it")
+    if user_agent is not None and "User-Agent" not in headers:
+        headers["User-Agent"] = user_agent
+    return headers
 
 
 def either(alias: str, aliased: Any, name: str, value: Any) -> Any:

@@ -1,42 +1,25 @@
 """A WebSocket connection as its user sees it: messages in, messages out.
 
-`Connection` is the greenlets' half: `recv`, `send`, `ping`, `close` and their
-waits. The hub's half is `link.Link`.
+`Connection` is the greenlets' half: what it receives and how it closes stand here,
+what it sends in `sender.Sender`. The hub's half is `link.Link`.
 """
 
 from __future__ import annotations
 
-import secrets
+import codecs
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from gevent import Timeout, sleep
-from gevent.event import Event
 
-from .exceptions import ConcurrencyError, ConnectionClosedOK, ProtocolError
-from .greenlets import getcurrent
-from .keepalive import PingWaiter
-from .link import Link
-from .protocol.codes import (
-    CLOSED,
-    CONNECTING,
-    OP_BINARY,
-    OP_CONT,
-    OP_PONG,
-    OP_TEXT,
-    OPEN,
-    CloseCode,
-    State,
-)
+from .exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK
+from .protocol.codes import CLOSED, CONNECTING, OPEN, CloseCode, State
 from .protocol.frames import Close
-from .protocol.mask import append_bytes
-from .protocol.types import BytesLike
-from .protocol.writer import write_frame
+from .sender import Sender
 
 
-#: What `send` takes: a message, or its fragments.
-Sendable = str | BytesLike | Iterable[str | BytesLike]
+utf8_decoder = codecs.getincrementaldecoder("utf-8")
 
 
 class MessageIterator:
@@ -59,7 +42,63 @@ class MessageIterator:
             raise StopIteration from None
 
 
-class Connection(Link):
+class PieceIterator:
+    """The pieces of one message, for a ``for``; `Connection.recv_streaming`."""
+
+    def __init__(self, connection: Connection, decode: bool | None) -> None:
+        self._connection = connection
+        self._decode = decode
+        # What makes str of bytes, of characters that pieces may cut.
+        self._decoder: Any = None
+        # Some of the message was taken, all of it, and given to who iterates.
+        self._began = False
+        self._ended = False
+        self._gave = False
+
+    def __iter__(self) -> Iterator[str | bytes]:
+        return self
+
+    def __next__(self) -> str | bytes:
+        while not self._ended:
+            piece = self._next_piece()
+            # A piece may hold only half a character; an empty message is a piece.
+            if piece or (self._ended and not self._gave):
+                self._gave = True
+                return piece
+        raise StopIteration
+
+    def _next_piece(self) -> str | bytes:
+        connection = self._connection
+        if not self._began:
+            connection._begin_streaming()
+        try:
+            piece, self._ended = connection._next_piece()
+        except ConnectionClosed:
+            self._ended = True
+            connection._messages.end_stream()
+            raise
+        except BaseException:
+            if not self._began:  # the message is whole still, for whom it may concern
+                connection._messages.end_stream()
+            raise
+        self._began = True
+        return self._as_asked(piece)
+
+    def _as_asked(self, piece: str | bytes) -> str | bytes:
+        if isinstance(piece, str):
+            return piece.encode() if self._decode is False else piece
+        as_text = self._decode
+        if as_text is None:
+            as_text = self._connection._messages.stream_is_text
+        if not as_text:
+            return piece
+        if self._decoder is None:
+            self._decoder = utf8_decoder()
+        text: str = self._decoder.decode(piece, self._ended)
+        return text
+
+
+class Connection(Sender):
     """One side of a WebSocket connection.
 
     It belongs to the hub (and so the thread) that made it. One greenlet at a
@@ -107,11 +146,6 @@ class Connection(Link):
         """The close reason (section 7.1.6); None while not closed."""
         return self.protocol.close_reason
 
-    @property
-    def buffered_amount(self) -> int:
-        """How many bytes were sent and are not with the kernel yet."""
-        return len(self.protocol.out)
-
     # Public methods for receiving
 
     def recv(
@@ -142,101 +176,27 @@ class Connection(Link):
             return message.decode() if isinstance(message, bytes) else message
         return message.encode() if isinstance(message, str) else message
 
+    def recv_streaming(self, decode: bool | None = None) -> Iterator[str | bytes]:
+        """Iterate over the next message as it comes, fragment by fragment.
+
+        Fragments have no meaning of their own (RFC 6455, section 5.4): those that
+        came before somebody asks for them are given as one piece. `max_size` is
+        for the whole message. Whatever interrupts the iteration, it can go on.
+
+        Until it has come to its end, nothing else can be received: leave it half
+        way, and the next `recv` raises ConcurrencyError.
+
+        Args:
+            decode: False gives bytes always, True str always.
+
+        Raises:
+            ConnectionClosed, ConcurrencyError, UnicodeDecodeError: as `recv`.
+        """
+        return PieceIterator(self, decode)
+
     def __iter__(self) -> Iterator[str | bytes]:
         """Iterate over the messages, to a normal close (1000, 1001, no code)."""
         return MessageIterator(self)
-
-    # Public methods for sending
-
-    def send(self, message: Sendable, *, text: bool | None = None) -> None:
-        """Send a message: str as Text, bytes-like as Binary.
-
-        An iterable of either is sent as the fragments of one message, each as
-        soon as the iterator gives it; other messages wait until it ends. If it
-        raises, half a message is on its way: the connection is closed with 1011.
-
-        It waits while more than `write_limit` is not with the kernel yet. If
-        something interrupts that wait the message is sent all the same.
-
-        Args:
-            text: True sends bytes as Text, False sends str as Binary.
-
-        Raises:
-            ConnectionClosed: if the connection is closed, also while it waits.
-            ConcurrencyError: from another thread, or from the iterator itself.
-            TypeError: if the message is neither str nor bytes-like nor an
-                iterable of one of both.
-            UnicodeError: if it is to be Text and is not.
-        """
-        protocol = self.protocol
-        self._check_thread()
-        if isinstance(message, str):
-            opcode = OP_BINARY if text is False else OP_TEXT
-        elif isinstance(message, (bytes, bytearray, memoryview)):
-            message = contiguous(message)
-            opcode = OP_BINARY
-            if text:
-                opcode = OP_TEXT
-                str(message, "utf-8")
-        else:
-            self._send_fragments(message, text)
-            return
-        if protocol.sending:
-            self._wait_message_sent()
-        if protocol.state_number != OPEN:
-            self._raise_closed()
-        write_frame(protocol.out, 0x80 | opcode, message, protocol.masked)
-        self._wrote()
-
-    def flush(self, timeout: float | None = None) -> None:
-        """Wait until everything sent so far is with the kernel.
-
-        Raises:
-            ConnectionClosed: if the connection closes before.
-            TimeoutError: after ``timeout`` seconds.
-        """
-        self._check_thread()
-        self._flush()
-        timer = Timeout.start_new(timeout)
-        try:
-            self._wait_until_buffered(0)
-        except Timeout as exc:
-            if exc is not timer:
-                raise
-            raise TimeoutError("not everything was written within the time") from None
-        finally:
-            timer.close()
-
-    def ping(self, data: str | BytesLike | None = None) -> PingWaiter:
-        """Send a ping (RFC 6455, section 5.5.2) and return what waits for its pong.
-
-        Args:
-            data: at most 125 bytes; 4 random ones by default.
-
-        Raises:
-            ConnectionClosed: if the connection is closed.
-            ConcurrencyError: if a ping with the same data was not answered yet.
-            ProtocolError: if the data is too long.
-            TypeError: if it is neither str nor bytes-like.
-        """
-        payload = self._control_payload(data)
-        while data is None and payload in (self._pings or ()):
-            payload = secrets.token_bytes(4)
-        if payload in (self._pings or ()):
-            raise ConcurrencyError("a ping with the same data waits for its pong")
-        self._check_sendable()
-        return self._send_ping(payload)
-
-    def pong(self, data: str | BytesLike = b"") -> None:
-        """Send a pong nobody asked for, as a heartbeat (section 5.5.3).
-
-        Raises as `ping`.
-        """
-        payload = self._control_payload(data)
-        self._check_sendable()
-        protocol = self.protocol
-        write_frame(protocol.out, 0x80 | OP_PONG, payload, protocol.masked)
-        self._cork()
 
     def close(self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = "") -> None:
         """Close the connection: the closing handshake, then TCP.
@@ -272,36 +232,50 @@ class Connection(Link):
             protocol.send_close(code, reason)
             self._begin_closing()
 
-    def wait_closed(self, timeout: float | None = None) -> bool:
-        """Wait until the TCP connection is gone, at most ``timeout`` seconds.
-
-        Returns:
-            Whether it is.
-        """
-        self._check_thread()
-        if self._finished or getcurrent() is self._hub:
-            return self._finished
-        if self._closed is None:
-            self._closed = Event()
-        return self._closed.wait(timeout)
-
     # Private methods for greenlets
 
     def _next_message(self) -> str | bytes:
+        messages = self._messages
+        if messages.streaming:
+            self._refuse_streaming()
+        self._wait_ready()
+        message = messages.get()
+        self._resume_reading()
+        return message
+
+    def _begin_streaming(self) -> None:
+        self._check_thread()
+        if self._messages.streaming:
+            self._refuse_streaming()
+        self._messages.stream()
+
+    def _refuse_streaming(self) -> NoReturn:
+        raise ConcurrencyError(
+            "a message is being received in pieces: first iterate to its end"
+        )
+
+    def _next_piece(self) -> tuple[str | bytes, bool]:
+        self._wait_ready()
+        piece = self._messages.get_piece()
+        self._resume_reading()
+        return piece
+
+    def _wait_ready(self) -> None:
+        # Until there is something to receive.
         self._check_thread()
         if self._receiver is not None:
             raise ConcurrencyError("another greenlet is receiving already")
-        messages = self._messages
-        while not messages.ready():
+        while not self._messages.ready():
             if self.protocol.ending is not None:
                 self._conclude()
             if self.protocol.state_number == CLOSED or self.protocol.deaf:
                 raise self.protocol.close_exc
             self._wait_input()
-        message = messages.get()
-        if self.stream.paused and messages.has_room():
+
+    def _resume_reading(self) -> None:
+        # Something was taken: is there room again?
+        if self.stream.paused and self._messages.has_room():
             self.stream.resume()
-        return message
 
     def _next_message_within(self, timeout: float) -> str | bytes:
         if timeout <= 0:
@@ -328,155 +302,3 @@ class Connection(Link):
         ended = protocol.deaf or protocol.state_number == CLOSED
         if not (self._messages.ready() or ended or self._receiver is not None):
             raise TimeoutError("no message is there")
-
-    def _wrote(self) -> None:
-        # A frame was appended: see to it that it is written.
-        if len(self.protocol.out) > self._flush_at:
-            self._flush()
-            if self._write_high and len(self.protocol.out) > self._write_high:
-                self._wait_until_buffered(self._write_low)
-        else:
-            self._cork()
-
-    def _wait_until_buffered(self, limit: int) -> None:
-        # Until no more than limit is buffered; the hub itself can't wait.
-        protocol = self.protocol
-        while len(protocol.out) > limit and protocol.state_number == OPEN:
-            if getcurrent() is self._hub:
-                return
-            if self._drained is None:
-                self._drained = Event()
-            self._drained.clear()
-            # Two peers that wait for each other to read must both go on reading.
-            self._n_waiting += 1
-            if not self._messages.overfull():
-                self.stream.resume()
-            try:
-                self._drained.wait()
-            finally:
-                self._n_waiting -= 1
-        if self._broken or protocol.state_number != OPEN:
-            self._raise_closed()
-
-    def _raise_closed(self) -> NoReturn:
-        # The exception shall tell how it ended: wait, if we are still closing.
-        if self.protocol.ending is not None:
-            self._conclude()
-        if self.protocol.close_code is None:
-            self.wait_closed()
-        raise self.protocol.close_exc
-
-    def _check_sendable(self) -> None:
-        self._check_thread()
-        if self.protocol.state_number != OPEN:
-            self._raise_closed()
-
-    def _control_payload(self, data: str | BytesLike | None) -> bytes:
-        if data is None:
-            return secrets.token_bytes(4)
-        payload = data.encode() if isinstance(data, str) else bytes(contiguous(data))
-        if len(payload) > 125:
-            raise ProtocolError("control frame too long: at most 125 bytes")
-        return payload
-
-    # Private methods for fragments
-
-    def _wait_message_sent(self) -> None:
-        # While another greenlet sends a message in fragments.
-        while self.protocol.sending and self.protocol.state_number == OPEN:
-            if self._fragmenter is getcurrent():
-                raise ConcurrencyError("the iterator of a message sends another one")
-            if self._message_sent is None:
-                self._message_sent = Event()
-            self._message_sent.clear()
-            self._message_sent.wait()
-
-    def _send_fragments(self, fragments: Any, text: bool | None) -> None:
-        if isinstance(fragments, dict):
-            raise TypeError("a dict is no message; serialize it first")
-        try:
-            iterator = iter(fragments)
-        except TypeError:
-            kind = type(fragments).__name__
-            raise TypeError(f"message must be str or bytes-like, not {kind}") from None
-        for fragment in iterator:  # noqa: B007 (the first)
-            break
-        else:
-            return
-        is_text = isinstance(fragment, str)
-        opcode = OP_TEXT if (is_text if text is None else text) else OP_BINARY
-        if not is_text:
-            fragment = contiguous(fragment)
-        self._wait_message_sent()
-        self._check_sendable()
-        self._fragmenter = getcurrent()
-        try:
-            self._send_fragment(opcode, fragment, False)
-            for fragment in iterator:
-                if isinstance(fragment, str) != is_text:
-                    raise TypeError("the fragments of a message are of one type")
-                self._send_fragment(
-                    OP_CONT, fragment if is_text else contiguous(fragment), False
-                )
-            self._send_fragment(OP_CONT, b"", True)
-        except BaseException:
-            # Half a message is on its way, and the rest will never come.
-            if self.protocol.sending and self.protocol.state_number == OPEN:
-                self.protocol.fail(CloseCode.INTERNAL_ERROR, "message not completed")
-                self._begin_closing()
-            raise
-        finally:
-            self._fragmenter = None
-            if self._message_sent is not None:
-                self._message_sent.set()
-
-    def _send_fragment(self, opcode: int, data: Any, fin: bool) -> None:
-        if self.protocol.state_number != OPEN:
-            self._raise_closed()
-        self.protocol.send_data(opcode, data, fin)
-        self._wrote()
-
-    # For broadcast
-
-    def offer(self, frame: bytearray, opcode: int, message: str | BytesLike) -> bool:
-        """Send without waiting; `broadcast` calls this.
-
-        Args:
-            frame: the message as a frame, not masked.
-
-        Returns:
-            Whether the connection took it: it is open, and its peer reads.
-        """
-        self._check_thread()
-        protocol = self.protocol
-        if protocol.state_number != OPEN:
-            return False
-        if protocol.sending:
-            self.logger.warning("broadcast skips %s: it sends fragments", self.id)
-            return False
-        if self._write_high and len(protocol.out) > self._write_high:
-            self._flush()
-            if len(protocol.out) > self._write_high:
-                protocol.fail(CloseCode.TRY_AGAIN_LATER, "slow consumer")
-                self._begin_closing()
-                return False
-        if protocol.masked:
-            write_frame(protocol.out, 0x80 | opcode, message, True)
-        else:
-            append_bytes(protocol.out, frame, 0, len(frame))
-        self._cork()
-        return True
-
-
-def contiguous(data: object) -> BytesLike:
-    """Return ``data`` as something whose octets lie in one piece.
-
-    Raises:
-        TypeError: if it is not bytes-like.
-    """
-    if isinstance(data, (bytes, bytearray)):
-        return data
-    if isinstance(data, memoryview):
-        flat = data.c_contiguous and data.ndim == 1 and data.itemsize == 1
-        return data if flat else bytes(data)
-    raise TypeError(f"message must be str or bytes-like, not {type(data).__name__}")

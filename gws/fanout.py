@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .connection import Connection, contiguous
-from .exceptions import ConcurrencyError
-from .protocol.codes import OP_BINARY, OP_TEXT
+from .connection import Connection
+from .prepared import PreparedMessage
 from .protocol.types import BytesLike
-from .protocol.writer import write_frame
 
 
 def broadcast(
@@ -20,31 +18,26 @@ def broadcast(
 ) -> None:
     """Send a message to many connections, without waiting for any.
 
-    The frame is made once. Connections that are not open are passed over. One
-    that has let `write_limit` pile up is closed with 1013: its peer does not
-    read as fast as others write.
+    The frame is made once, and compressed once for all connections that keep no
+    context. Passed over are connections that are not open, those that are sending
+    another message in fragments (with a warning in the log), and those that have
+    let `write_limit` pile up: their peers do not read as fast as others write, and
+    they are closed with 1013.
 
     Args:
         text: as in `Connection.send`.
-        raise_exceptions: raise an ExceptionGroup that tells why, for those
-            that were passed over.
+        raise_exceptions: raise an ExceptionGroup that tells of each connection
+            that was passed over, and why, once all others have the message.
 
     Raises:
         TypeError: if the message is neither str nor bytes-like.
+        UnicodeError: if it is to be Text and is not.
     """
-    if isinstance(message, str):
-        opcode = OP_BINARY if text is False else OP_TEXT
-    else:
-        message = contiguous(message)
-        opcode = OP_TEXT if text else OP_BINARY
-    frame = bytearray()
-    write_frame(frame, 0x80 | opcode, message, False)
+    prepared = PreparedMessage(message, text)
     errors: list[Exception] = []
     for connection in connections:
-        if not connection.offer(frame, opcode, message):
-            if connection.open:
-                errors.append(ConcurrencyError("it sends a message in fragments"))
-            else:
-                errors.append(connection.protocol.close_exc)
+        refusal = connection.offer(prepared)
+        if refusal is not None:
+            errors.append(refusal)
     if raise_exceptions and errors:
-        raise ExceptionGroup("some connections were not open", errors)
+        raise ExceptionGroup("some connections were passed over", errors)

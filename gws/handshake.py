@@ -10,18 +10,25 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from gevent import Timeout
+
+from .answers import ExtraHeaders, checked_extra, checked_hosts, checked_response
+from .answers import ResponseLike as ResponseLike
+from .answers import as_response as as_response
 from .connection import Connection
-from .options import Options
+from .exceptions import InvalidOrigin
+from .extensions import ServerExtensionFactory, enable_server_permessage_deflate
+from .options import Options, check_compression
 from .protocol.codes import State
-from .protocol.datastructures import Headers
+from .protocol.datastructures import Headers, is_field_value
 from .protocol.http11 import Request, Response, ResponseReader, parse_request
-from .protocol.origins import Origins
+from .protocol.origins import Origins, checked_origins
 from .protocol.server import ServerProtocol
 from .version import version
 
@@ -36,12 +43,6 @@ SERVER = f"gws/{version}"
 #: When to try again, in seconds, for who found the server full or closing.
 RETRY_AFTER = "5"
 
-#: What a process_request hook may return in the place of a Response.
-ResponseLike = Response | tuple[int, Any, bytes]
-
-#: Headers, or what makes them for a request.
-ExtraHeaders = Mapping[str, str] | Iterable[tuple[str, str]]
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
@@ -50,21 +51,41 @@ class Settings:
     options: Options
     origins: Origins = "same"
     allowed_hosts: Sequence[str] | None = None
+    extensions: Sequence[ServerExtensionFactory] | None = None
+    compression: str | None = "deflate"
     subprotocols: Sequence[str] | None = None
     select_subprotocol: Callable[..., str | None] | None = None
     process_request: Callable[..., ResponseLike | None] | None = None
     process_response: Callable[..., Response | None] | None = None
     server_header: str | None = SERVER
-    extra_headers: ExtraHeaders | Callable[..., ExtraHeaders | None] | None = None
+    extra_headers: ExtraHeaders | None = None
+    #: The factories of all extensions, that of ``compression`` included.
+    _available_extensions: Sequence[ServerExtensionFactory] = ()
     _merged: dict[int, tuple[Mapping[str, Any], Settings]] = dataclasses.field(
         default_factory=dict, repr=False
     )
 
     def __post_init__(self) -> None:
-        if isinstance(self.origins, str) and self.origins not in ("same", "*"):
-            raise TypeError('origins must be "same", "*" or a list')
-        if isinstance(self.allowed_hosts, str):
-            raise TypeError("allowed_hosts must be a list")
+        for name in ("select_subprotocol", "process_request", "process_response"):
+            hook = getattr(self, name)
+            if hook is not None and not callable(hook):
+                raise TypeError(f"{name} must be callable, not {hook!r}")
+        if self.server_header is not None and not is_field_value(self.server_header):
+            raise ValueError(f"invalid Server header: {self.server_header!r}")
+        # An iterator can be read once: here, not for the first connection.
+        kept: dict[str, Any] = {"origins": checked_origins(self.origins)}
+        if self.allowed_hosts is not None:
+            kept["allowed_hosts"] = checked_hosts(self.allowed_hosts)
+        if self.extra_headers is not None and not callable(self.extra_headers):
+            kept["extra_headers"] = checked_extra(self.extra_headers)
+        check_compression(self.compression)
+        kept["_available_extensions"] = (
+            self.extensions or ()
+            if self.compression is None
+            else enable_server_permessage_deflate(self.extensions)
+        )
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
 
     def merged(self, changes: Mapping[str, Any]) -> Settings:
         """Return these settings but for what a route says; made once a route."""
@@ -83,13 +104,36 @@ class Settings:
         return known[1]
 
 
+class AnsweringProtocol(ServerProtocol):
+    """Gives all answers, also those to what is no request, Date and Server headers.
+
+    The protocol itself has no clock.
+    """
+
+    __slots__ = ("server_header",)
+
+    server_header: str | None
+
+    def send_response(self, response: Response) -> None:
+        """Send the response; see `ServerProtocol`."""
+        self.complete(response)
+        super().send_response(response)
+
+    def complete(self, response: Response) -> None:
+        """Add the headers, unless they are there already."""
+        if "Date" not in response.headers:
+            response.headers["Date"] = date_header(int(time.time()))
+        if self.server_header and "Server" not in response.headers:
+            response.headers["Server"] = self.server_header
+
+
 class ServerConnection(Connection):
     """The server's side of a connection: what a handler gets.
 
     Attributes of your own may be set on it.
     """
 
-    protocol: ServerProtocol
+    protocol: AnsweringProtocol
 
     #: Who `basic_auth` let in; None without it.
     username: str | None = None
@@ -114,7 +158,8 @@ class ServerConnection(Connection):
         remote_address: Any,
         server: Server | None = None,
     ) -> None:
-        protocol = ServerProtocol(allowed_hosts=settings.allowed_hosts)
+        protocol = AnsweringProtocol(allowed_hosts=settings.allowed_hosts)
+        protocol.server_header = settings.server_header
         super().__init__(sock, protocol, settings.options, remote_address)
         #: What the connection was opened with.
         self.settings = settings
@@ -136,14 +181,14 @@ class ServerConnection(Connection):
         """Our answer to it; None before it is given."""
         if self._refusal is not None:
             return self._refusal
+        if self._response_head:
+            return ResponseReader().feed(self._response_head)
         request = self.request
         if self._date is None or request is None:
             return None
-        if self._response_head:
-            return ResponseReader().feed(self._response_head)
         response = self.protocol.acceptance(request.headers["Sec-WebSocket-Key"])
         response.headers["Date"] = self._date
-        self._add_headers(response)
+        self.protocol.complete(response)
         return response
 
     @property
@@ -184,52 +229,74 @@ class ServerConnection(Connection):
         Returns:
             Whether the connection is open; `handler` then says who serves it. If
             not, the answer is on its way, and `close` ends it.
+
+        Raises:
+            Timeout: if the caller set one, who then has to `refuse`.
         """
-        request = self.wait_handshake()
-        logger = self.logger
-        if request is None:
-            exc = self.protocol.handshake_exc
-            logger.debug("no opening handshake from %s: %s", self.remote_address, exc)
-            return False
-        self._path = request.path
-        self.stream.pause()
         try:
-            response = self._answer(request, handler)
-            self._add_headers(response)
-            head = self._checked_head(response)
-        except Exception:
-            logger.error("opening handshake failed", exc_info=True)
-            response = self.respond(500, "The server failed; its log tells why.\n")
-            self._add_headers(response)
-        if self.state is not State.CONNECTING:
-            return False  # refused meanwhile: the server shuts down
-        self.protocol.send_response(response)
-        is_open = response.status_code == 101
-        if is_open:
-            self._date = response.headers["Date"]
-            if self.settings.process_response or self.settings.extra_headers:
-                self._response_head = head
-        else:
-            self._refusal = response
-            why = self.protocol.handshake_exc or response.reason_phrase
-            status = response.status_code
-            logger.info("refused %s: %d %s", self.remote_address, status, why)
-        self.stream.resume()
-        self.process_events()
-        return is_open
+            request = self.wait_handshake()
+            if request is not None:
+                return self._open(request, handler)
+        except BaseException as exc:
+            # Whoever is killed here leaves no connection behind.
+            if not isinstance(exc, Timeout) and self.state is State.CONNECTING:
+                self.refuse(503, "The server is shutting down.\n")
+            raise
+        why = self.protocol.handshake_exc
+        self.logger.debug("no opening handshake from %s: %s", self.remote_address, why)
+        return False
 
     def refuse(self, status: int, text: str) -> None:
         """Answer without waiting for the request any longer."""
-        response = self._refusal = self.respond(status, text)
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            response.headers["Retry-After"] = RETRY_AFTER
-        self._add_headers(response)
-        self.protocol.send_response(response)
+        self._refusal = self._make_refusal(status, text)
+        self.protocol.send_response(self._refusal)
         self.process_events()
 
     # Private methods
 
+    def _open(self, request: Request, handler: Any) -> bool:
+        logger = self.logger
+        self._path = request.path
+        self.stream.pause()
+        try:
+            response = self._answer(request, handler)
+            self.protocol.complete(response)
+            head = response.serialize()
+        except Exception:
+            logger.error("opening handshake failed", exc_info=True)
+            text = "The server failed; its log tells why.\n"
+            response = self._make_refusal(500, text)
+        if self.state is not State.CONNECTING:
+            return False  # a hook closed it, or the server, which shuts down
+        self.protocol.send_response(response)
+        is_open = response.status_code == 101
+        if not is_open:
+            self._refusal = response
+            self._log_refusal(response)
+        elif self.settings.process_response or self.settings.extra_headers:
+            self._response_head = head
+        else:
+            self._date = response.headers["Date"]
+        self.stream.resume()
+        self.process_events()
+        return is_open
+
     def _answer(self, request: Request, handler: Any) -> Response:
+        response = self._decide(request, handler)
+        accepted = response.status_code == 101
+        process_response = self.settings.process_response
+        if process_response is not None:
+            changed = process_response(self, request, response)
+            if changed is not None:
+                response = checked_response(changed, "process_response")
+        if response.status_code >= 200:
+            return response
+        if not accepted or response.status_code != 101:
+            raise ValueError("process_response can't accept what was refused")
+        # Asked again: others may have opened while hooks ran.
+        return response if self._has_room() else self._full()
+
+    def _decide(self, request: Request, handler: Any) -> Response:
         settings = self.settings
         if settings.process_request is not None:
             answer = settings.process_request(self, request)
@@ -239,25 +306,30 @@ class ServerConnection(Connection):
         if resolve is not None:
             route = resolve(self, request)
             if isinstance(route, Response):
-                return route
+                return as_response(route)
             handler = route.handler
             self.handler_kwargs = route.kwargs
             settings = self.settings = settings.merged(route.options)
             self.configure(settings.options)
         self.handler = handler
-        response = self._accept(request, settings) if self._has_room() else None
-        # Asked again: others may have opened while hooks ran.
-        if response is None or (response.status_code == 101 and not self._has_room()):
-            response = self.respond(503, "The server is full, or shutting down.\n")
-            response.headers["Retry-After"] = RETRY_AFTER
-        return response
+        return self._accept(request, settings) if self._has_room() else self._full()
 
     def _has_room(self) -> bool:
         return self.server is None or self.server.has_room()
 
+    def _full(self) -> Response:
+        return self._make_refusal(503, "The server is full, or shutting down.\n")
+
+    def _make_refusal(self, status: int, text: str) -> Response:
+        response = self.respond(status, text)
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            response.headers["Retry-After"] = RETRY_AFTER
+        return response
+
     def _accept(self, request: Request, settings: Settings) -> Response:
         protocol = self.protocol
         protocol.origins = settings.origins
+        protocol.available_extensions = settings._available_extensions
         protocol.subprotocols = settings.subprotocols
         if settings.select_subprotocol is not None:
             protocol.select_subprotocol = functools.partial(
@@ -268,25 +340,22 @@ class ServerConnection(Connection):
         if response.status_code == 101:
             extra = settings.extra_headers
             if callable(extra):
-                extra = extra(self, request)
+                extra = checked_extra(extra(self, request) or ())
             response.headers.update(extra or ())
-        if settings.process_response is not None:
-            return settings.process_response(self, request, response) or response
         return response
 
-    def _checked_head(self, response: Response) -> bytes:
-        # What hooks make may be no response, or may accept what nobody handles.
-        accepted = self.handler is not None and self.protocol.handshake_exc is None
-        if response.status_code == 101 and not accepted:
-            raise ValueError("a hook can't accept a request by itself: return None")
-        return response.serialize()
-
-    def _add_headers(self, response: Response) -> None:
-        if "Date" not in response.headers:
-            response.headers["Date"] = date_header(int(time.time()))
-        server_header = self.settings.server_header
-        if server_header and "Server" not in response.headers:
-            response.headers["Server"] = server_header
+    def _log_refusal(self, response: Response) -> None:
+        why = self.protocol.handshake_exc or response.reason_phrase
+        hint = ""
+        if isinstance(why, InvalidOrigin):
+            hint = " (the option origins says who may connect)"
+        self.logger.info(
+            "refused %s: %d %s%s",
+            self.remote_address,
+            response.status_code,
+            why,
+            hint,
+        )
 
     def on_finished(self) -> None:
         if self.server is not None:
@@ -297,14 +366,3 @@ class ServerConnection(Connection):
 def date_header(now: int) -> str:
     """Return the Date header for a time in whole seconds (RFC 9110, 6.6.1)."""
     return formatdate(now, usegmt=True)
-
-
-def as_response(answer: ResponseLike) -> Response:
-    """Return what a process_request hook answered as a Response."""
-    if isinstance(answer, Response):
-        return answer
-    status, given, body = answer
-    headers = Headers(given)
-    if "Content-Length" not in headers:
-        headers["Content-Length"] = str(len(body))
-    return Response(int(status), HTTPStatus(status).phrase, headers, body)

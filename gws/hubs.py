@@ -11,13 +11,17 @@ from .stream import read_buffer
 
 
 class HubShare:
-    """What the connections of one hub share: made once, kept by the hub."""
+    """What the connections of one hub share: made once, kept by the hub.
 
-    def __init__(self, hub: Any) -> None:
+    Args:
+        deadlines: in the place of those that a timer of the hub's loop fires.
+    """
+
+    def __init__(self, hub: Any, deadlines: Deadlines | None = None) -> None:
         self.hub = hub
         self.thread = thread_id()
         self.buffer = read_buffer()
-        self.deadlines = Deadlines(hub)
+        self.deadlines = Deadlines(hub) if deadlines is None else deadlines
         # Connections with frames to be written at the end of this turn.
         self._corked: list[Any] = []
 
@@ -44,3 +48,10 @@ def share_of(hub: Any) -> HubShare:
     if share is None:
         share = hub._gws_share = HubShare(hub)
     return share
+
+
+def swap_share(hub: Any, share: HubShare) -> HubShare:
+    """Give ``share`` to the connections made from now on; return what others have."""
+    before = share_of(hub)
+    hub._gws_share = share
+    return before

@@ -44,6 +44,8 @@ class Deadlines:
         self._n_cancelled = 0
         self._numbers = itertools.count()
 
+    # Public methods
+
     def now(self) -> float:
         """Return the time that deadlines are measured by."""
         return float(self._clock())
@@ -70,24 +72,12 @@ class Deadlines:
             heapq.heapify(self._entries)
             self._n_cancelled = 0
 
-    def _arm(self) -> None:
-        when = self._entries[0][0]
-        if self._timer is not None:
-            if self._timer_when <= when:
-                return  # it fires early enough, and looks again
-            self._disarm()
-        self._timer_when = when
-        # The loop's own clock may lag behind: a delay counts from its now().
-        self._loop.update_now()
-        self._timer = self._loop.timer(max(when - self.now(), 0.0))
-        self._timer.start(self._fire)
+    def next_due(self) -> float | None:
+        """Return when `fire` has something to look at; None if never."""
+        return self._entries[0][0] if self._entries else None
 
-    def _disarm(self) -> None:
-        if self._timer is not None:
-            self._timer.close()
-            self._timer = None
-
-    def _fire(self) -> None:
+    def fire(self) -> None:
+        """Call those whose time has come; the timer does it, in the hub."""
         self._disarm()
         now = self.now()
         while self._entries and self._entries[0][0] <= now:
@@ -105,6 +95,26 @@ class Deadlines:
             self._clear()
         else:
             self._arm()
+
+    # Private methods
+
+    def _arm(self) -> None:
+        # The first entry may have changed: see that the timer is right.
+        when = self._entries[0][0]
+        if self._timer is not None:
+            if self._timer_when <= when:
+                return  # it fires early enough, and looks again
+            self._disarm()
+        self._timer_when = when
+        # The loop's own clock may lag behind: a delay counts from its now().
+        self._loop.update_now()
+        self._timer = self._loop.timer(max(when - self.now(), 0.0))
+        self._timer.start(self.fire)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
 
     def _clear(self) -> None:
         # A timer for nobody would only keep the loop from coming to its end.

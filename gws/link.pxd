@@ -6,7 +6,6 @@ from .messages cimport Messages
 from .protocol._speedups cimport take_bytes, thread_id
 from .protocol.base cimport Protocol
 from .protocol.frames cimport Frame
-from .protocol.writer cimport write_frame
 from .stream cimport Stream
 
 

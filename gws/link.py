@@ -43,7 +43,6 @@ from .protocol.codes import (
 from .protocol.frames import Frame
 from .protocol.mask import take_bytes, thread_id
 from .protocol.reader import HEADROOM
-from .protocol.writer import write_frame
 from .stream import Stream
 
 
@@ -211,6 +210,21 @@ class Link:
         event = self.handshake_event
         self.handshake_event = None
         return event
+
+    # For who waits for the end
+
+    def wait_closed(self, timeout: float | None = None) -> bool:
+        """Wait until the TCP connection is gone, at most ``timeout`` seconds.
+
+        Returns:
+            Whether it is.
+        """
+        self._check_thread()
+        if self._finished or getcurrent() is self._hub:
+            return self._finished
+        if self._closed is None:
+            self._closed = Event()
+        return self._closed.wait(timeout)
 
     # Receiving
 
@@ -536,7 +550,7 @@ class Link:
             self._send_ping(secrets.token_bytes(4))
 
     def _send_ping(self, payload: bytes) -> PingWaiter:
-        write_frame(self.protocol.out, 0x80 | OP_PING, payload, self.protocol.masked)
+        self.protocol.write(0x80 | OP_PING, payload)
         self._cork()
         waiter = PingWaiter(self._share.deadlines.now())
         if self._pings is None:

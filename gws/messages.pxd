@@ -16,13 +16,22 @@ cdef class Messages:
     cdef Py_ssize_t _size
     cdef bytearray _part
     cdef bint _part_is_text
+    cdef readonly bint streaming
+    cdef bytearray _stream
+    cdef readonly bint stream_is_text
+    cdef bint _stream_ended
 
     @cython.locals(empty=list)
     cpdef list take(self, list messages)
+    @cython.locals(part=bytearray)
     cpdef put(self, Frame frame)
     @cython.locals(queue=list)
     cpdef get(self)
     cpdef bint ready(self)
+    cpdef stream(self)
+    @cython.locals(stream=bytearray, piece=bytes, ended=bint)
+    cpdef tuple get_piece(self)
+    cpdef end_stream(self)
     @cython.locals(n=Py_ssize_t)
     cpdef bint full(self)
     @cython.locals(n=Py_ssize_t)

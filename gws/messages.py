@@ -2,7 +2,7 @@
 
 A queue between who reads the socket and who calls `recv`. Fragments are gathered
 as they come, in one buffer, so that a message in many fragments costs what its
-payload costs.
+payload costs. Who streams a message takes what has gathered, again and again.
 """
 
 from __future__ import annotations
@@ -38,6 +38,13 @@ class Messages:
         # The message whose fragments are coming.
         self._part: bytearray | None = None
         self._part_is_text = False
+        #: The next message is taken in pieces: `stream` began it.
+        self.streaming = False
+        #: Whether it is Text; known once a piece was taken.
+        self.stream_is_text = False
+        # What has gathered of it, None until some has; whether nothing follows.
+        self._stream: bytearray | None = None
+        self._stream_ended = False
 
     def take(self, messages: list[str | bytes]) -> list[str | bytes]:
         """Take whole messages, in the order of their arrival.
@@ -67,9 +74,13 @@ class Messages:
             self._part += frame.payload
             if not frame.first & 0x80:
                 return
-            # The reader has checked the text.
-            message = self._part.decode() if self._part_is_text else bytes(self._part)
+            part = self._part
             self._part = None
+            if part is self._stream:
+                self._stream_ended = True
+                return
+            # The reader has checked the text.
+            message = part.decode() if self._part_is_text else bytes(part)
         self._queue.append(message)
         self._size += len(message)
 
@@ -92,8 +103,50 @@ class Messages:
         return message
 
     def ready(self) -> bool:
-        """Tell whether a whole message is there."""
+        """Tell whether there is something to take: a whole message, or a piece."""
+        if self.streaming:
+            if self._stream is not None:
+                return self._stream_ended or len(self._stream) > 0
+            if self._part is not None:
+                return True
         return self._head < len(self._queue)
+
+    # The next message in pieces
+
+    def stream(self) -> None:
+        """Have the next message taken in pieces, with `get_piece`."""
+        self.streaming = True
+
+    def get_piece(self) -> tuple[str | bytes, bool]:
+        """Return what is there of the message; `ready` must have said that some is.
+
+        Returns:
+            The piece, and whether it is the last. Of Text it is bytes, too, and may
+            end inside a character, unless it is the whole message. The last one may
+            be empty.
+        """
+        if self._stream is None:
+            if self._head < len(self._queue):
+                self.streaming = False
+                return self.get(), True
+            self._stream = self._part
+            self.stream_is_text = self._part_is_text
+        stream = self._stream
+        assert stream is not None  # `ready` has said so
+        piece = bytes(stream)
+        stream.clear()
+        ended = self._stream_ended
+        if ended:
+            self.end_stream()
+        return piece, ended
+
+    def end_stream(self) -> None:
+        """Take no more pieces."""
+        self.streaming = False
+        self._stream = None
+        self._stream_ended = False
+
+    # When there is enough
 
     def full(self) -> bool:
         """Tell whether reading should stop."""

@@ -37,7 +37,7 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 #: ``(ws, request)``, called before the handshake; None lets it go on.
 Hook = Callable[[Any, Request], ResponseLike | None]
 
-#: Options of `serve` that a route may set; "compression" is one more.
+#: Options of `serve` that a route may set.
 ROUTE_OPTIONS = frozenset(
     field.name
     for kind in (Options, Settings)
@@ -351,8 +351,7 @@ def check_options(options: dict[str, Any]) -> None:
     Raises:
         TypeError, ValueError: as `serve` does for the same options.
     """
-    # Nothing is compressed yet; the option is checked all the same.
-    check_compression(options.pop("compression", None))
+    check_compression(options.get("compression"))
     unknown = ", ".join(sorted(options.keys() - ROUTE_OPTIONS))
     if unknown:
         raise TypeError(f"not options of a route: {unknown}")

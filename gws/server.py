@@ -19,11 +19,12 @@ from gevent import GreenletExit, Timeout, getcurrent, kill
 from gevent.event import Event
 
 from .exceptions import ConnectionClosed
+from .extensions import ServerExtensionFactory
 from .handshake import SERVER as SERVER
 from .handshake import ServerConnection as ServerConnection
 from .handshake import Settings
 from .listener import Listener, listen_tcp, listen_unix
-from .options import Marks, Options, check_compression
+from .options import Marks, Options
 from .protocol.codes import CloseCode, State
 from .protocol.headers import validate_subprotocols
 from .protocol.origins import Origins
@@ -275,6 +276,7 @@ def serve(
     backlog: int | None = None,
     origins: Origins = "same",
     allowed_hosts: Sequence[str] | None = None,
+    extensions: Sequence[ServerExtensionFactory] | None = None,
     subprotocols: Sequence[str] | None = None,
     select_subprotocol: Callable[..., str | None] | None = None,
     compression: str | None = "deflate",
@@ -316,9 +318,12 @@ def serve(
             origins, compiled patterns (which must match all of it) and None for
             requests without an Origin.
         allowed_hosts: the host names that requests may ask for.
+        extensions: factories of further extensions, the best first; one of
+            permessage-deflate takes the place of that of ``compression``.
         subprotocols: those spoken here, the best first; clients must offer one.
         select_subprotocol: ``(ws, offered) -> str | None`` chooses instead.
-        compression: "deflate" or None.
+        compression: "deflate" accepts permessage-deflate where clients offer it,
+            without context takeover; None does not.
         process_request: ``(ws, request) -> None | Response | (status, headers,
             body)``; an answer other than None is sent in place of the handshake.
         process_response: ``(ws, request, response) -> None | Response``; may
@@ -342,7 +347,6 @@ def serve(
         ValueError, TypeError: if an option makes no sense.
     """
     handler = with_path(handler)
-    check_compression(compression)
     if subprotocols is not None:
         validate_subprotocols(subprotocols)
     if max_connections is not None and max_connections < 1:
@@ -360,6 +364,8 @@ def serve(
         ),
         origins=origins,
         allowed_hosts=allowed_hosts,
+        extensions=extensions,
+        compression=compression,
         subprotocols=subprotocols,
         select_subprotocol=select_subprotocol,
         process_request=process_request,

@@ -24,6 +24,7 @@ from gevent.socket import wait_read, wait_write
 
 from .protocol.mask import recv_fd, send_fd
 from .protocol.reader import HEADROOM
+from .tls import TLSSocket
 
 
 if sys.platform != "win32":
@@ -246,21 +247,28 @@ def wrap_tls(
     *,
     server_side: bool,
     server_hostname: str | None = None,
-) -> ssl.SSLSocket:
+) -> ssl.SSLSocket | TLSSocket:
     """Do the TLS handshake on a connected socket, waiting cooperatively.
 
-    The socket given is used up; on an error the connection is closed.
+    The socket given is used up; on an error the connection is closed. It may be a
+    TLS socket itself, such as that to an ``https://`` proxy.
 
     Raises:
         OSError: if it fails (`ssl.SSLError` is one).
     """
     sock.setblocking(False)
-    tls = context.wrap_socket(
-        sock,
-        server_side=server_side,
-        server_hostname=server_hostname,
-        do_handshake_on_connect=False,
-    )
+    tls: ssl.SSLSocket | TLSSocket
+    if hasattr(sock, "pending"):
+        tls = TLSSocket(
+            sock, context, server_side=server_side, server_hostname=server_hostname
+        )
+    else:
+        tls = context.wrap_socket(
+            sock,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            do_handshake_on_connect=False,
+        )
     try:
         while True:
             try:

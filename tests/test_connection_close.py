@@ -19,22 +19,21 @@ from gws import (
     ConnectionClosedOK,
     ProtocolError,
     State,
-    connect,
     serve,
 )
-
-from .wire import (
+from gws.testing import (
     BINARY,
     CLOSE,
-    LONG,
-    PAIRS,
     PING,
     TEXT,
+    FakeClock,
     RawPeer,
-    port_of,
-    raw_client,
+    connect_to,
     server_pair,
 )
+
+from .wire import LOCAL_PAIRS, LONG, PAIRS, raw_client
+from .wire import server_pair as tcp_server_pair
 
 
 pytestmark = pytest.mark.usefixtures("leakcheck")
@@ -52,6 +51,11 @@ def role(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def open_pair(role: str) -> Any:
+    return LOCAL_PAIRS[role]
+
+
+@pytest.fixture
+def open_tcp_pair(role: str) -> Any:
     return PAIRS[role]
 
 
@@ -160,9 +164,9 @@ def test_both_close_at_once(open_pair: Any) -> None:
         assert pair.ws.close_code == 1001
 
 
-def test_who_ends_tcp(role: str, open_pair: Any) -> None:
+def test_who_ends_tcp(role: str, open_tcp_pair: Any) -> None:
     # RFC 6455, section 7.1.1: the server does, at once; the client waits for it.
-    with open_pair() as pair:
+    with open_tcp_pair() as pair:
         pair.peer.send_close(1000)
         assert pair.peer.receive_close() == (1000, "")
         if role == "server":
@@ -376,9 +380,12 @@ def test_what_a_peer_does_is_no_error(
 
 
 def test_a_peer_that_never_answers_the_close_frame(open_pair: Any) -> None:
-    with open_pair(close_timeout=0.2) as pair:
-        with lasting(0.2, 1):
-            pair.ws.close()
+    with FakeClock() as clock, open_pair(close_timeout=10) as pair:
+        closer = gevent.spawn(pair.ws.close)
+        clock.advance(9.9)
+        assert not closer.ready()
+        clock.advance(0.1)
+        closer.get(timeout=LONG)
         assert pair.ws.close_code == 1006
         assert pair.peer.receive_close() == (1000, "")
         assert pair.peer.read_to_end() == b""
@@ -388,13 +395,15 @@ def test_a_peer_that_never_answers_the_close_frame(open_pair: Any) -> None:
 
 
 def test_a_peer_that_answers_late_and_never_ends_tcp(open_pair: Any) -> None:
-    with open_pair(close_timeout=0.4) as pair:
+    with FakeClock() as clock, open_pair(close_timeout=10) as pair:
         closer = gevent.spawn(pair.ws.close)
-        with lasting(0.4, 0.6):  # for all of it, not for each step
-            assert pair.peer.receive_close() == (1000, "")
-            closer.join(timeout=0.3)
-            pair.peer.send_close(1000)
-            closer.get(timeout=LONG)
+        assert pair.peer.receive_close() == (1000, "")
+        clock.advance(8)
+        pair.peer.send_close(1000)
+        clock.advance(1.9)
+        assert not closer.ready()
+        clock.advance(0.1)  # it is for all of it, not for each step
+        closer.get(timeout=LONG)
         assert pair.ws.close_code == 1000
 
 
@@ -453,7 +462,7 @@ def test_no_reset_swallows_the_close_code(
     # The peer has much in flight when we fail the connection; were the socket
     # closed with octets unread, a TCP reset would overtake the close frame.
     tls = tls_files if transport == "tls" else None
-    with server_pair(tls=tls, max_size=2**17) as pair:
+    with tcp_server_pair(tls=tls, max_size=2**17) as pair:
         if cause == "handler":
             gevent.spawn(pair.ws.close, 1011)
             code = 1011
@@ -515,10 +524,12 @@ def test_messages_before_a_close_frame_are_answered_first(open_pair: Any) -> Non
 def test_a_busy_handler_does_not_hold_back_the_answer_for_ever(
     last: bytes, code: int
 ) -> None:
-    with server_pair(close_timeout=0.2) as pair:
+    with FakeClock() as clock, server_pair(close_timeout=10) as pair:
         pair.peer.write(pair.peer.frame(TEXT, b"unread"), last)
-        with lasting(0.2, 1):
-            assert pair.peer.receive_close()[0] == code
+        clock.advance(9.9)
+        assert pair.ws.open
+        clock.advance(0.1)
+        assert pair.peer.receive_close()[0] == code
         pair.peer.end()
         assert pair.ws.wait_closed(LONG)
         assert pair.ws.recv() == "unread"
@@ -568,9 +579,9 @@ def test_sending_meets_the_peers_close_behind_messages() -> None:
     ],
 )
 def test_no_closing_handshake(
-    open_pair: Any, end: Callable[[RawPeer], Any], text: str
+    open_tcp_pair: Any, end: Callable[[RawPeer], Any], text: str
 ) -> None:
-    with open_pair() as pair:
+    with open_tcp_pair() as pair:
         end(pair.peer)
         with pytest.raises(ConnectionClosedError) as caught:
             pair.ws.recv()
@@ -581,8 +592,8 @@ def test_no_closing_handshake(
         pair.ws.close()
 
 
-def test_addresses_survive(open_pair: Any) -> None:
-    with open_pair() as pair:
+def test_addresses_survive(open_tcp_pair: Any) -> None:
+    with open_tcp_pair() as pair:
         ws = pair.ws
         assert ws.local_address == pair.peer.sock.getpeername()
         assert ws.remote_address == pair.peer.sock.getsockname()
@@ -593,7 +604,7 @@ def test_addresses_survive(open_pair: Any) -> None:
 
 
 def test_addresses_first_asked_for_after_the_end() -> None:
-    with server_pair() as pair:
+    with tcp_server_pair() as pair:
         address = pair.peer.sock.getpeername()
         pair.peer.end()
         assert pair.ws.wait_closed(LONG)
@@ -645,12 +656,11 @@ def test_gws_with_gws() -> None:
         finally:
             ended.set((ws.close_code, ws.close_reason))
 
-    with serve(handler, "127.0.0.1", 0) as server:
-        with connect(f"ws://127.0.0.1:{port_of(server)}") as ws:
-            ws.send("x")
-            assert ws.recv() == "x"
-            with lasting(0, 1):
-                ws.close(3456, "for a reason")
+    with connect_to(handler) as ws:
+        ws.send("x")
+        assert ws.recv() == "x"
+        with lasting(0, 1):
+            ws.close(3456, "for a reason")
         assert ended.get(timeout=LONG) == (3456, "for a reason")
         assert (ws.close_code, ws.close_reason) == (3456, "for a reason")
         assert ws.closed

@@ -15,21 +15,20 @@ from gws import (
     ConnectionClosedError,
     ConnectionClosedOK,
 )
-
-from .wire import (
+from gws.testing import (
     BINARY,
     CLOSE,
     CONT,
-    LONG,
-    PAIRS,
     PING,
     PONG,
     TEXT,
     RawPeer,
     frame,
-    masked_for,
     server_pair,
+    settle,
 )
+
+from .wire import LOCAL_PAIRS, LONG, PAIRS, masked_for
 
 
 pytestmark = pytest.mark.usefixtures("leakcheck")
@@ -42,6 +41,11 @@ def role(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture
 def open_pair(role: str) -> Any:
+    return LOCAL_PAIRS[role]
+
+
+@pytest.fixture
+def open_tcp_pair(role: str) -> Any:
     return PAIRS[role]
 
 
@@ -203,7 +207,7 @@ def test_nothing_is_lost_by_an_interruption(
 def test_interruption_on_the_side_of_a_client(
     interrupt: Callable[[Any], None],
 ) -> None:
-    with PAIRS["client"]() as pair:
+    with LOCAL_PAIRS["client"]() as pair:
         pair.peer.send(TEXT, b"who", first=0)
         interrupt(pair.ws)
         pair.peer.send(CONT, b"le")
@@ -283,9 +287,9 @@ NORMAL = {"1000", "1001", "no code"}
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_messages_before_the_end_are_delivered(open_pair: Any, ending: str) -> None:
+def test_messages_before_the_end_are_delivered(open_tcp_pair: Any, ending: str) -> None:
     expected = ConnectionClosedOK if ending in NORMAL else ConnectionClosedError
-    with open_pair() as pair:
+    with open_tcp_pair() as pair:
         receiver = gevent.spawn(pair.ws.wait_closed)
         pair.peer.write(pair.peer.frame(TEXT, b"1"), pair.peer.frame(BINARY, b"2"))
         assert pair.ws.recv() == "1"
@@ -305,8 +309,8 @@ def test_messages_before_the_end_are_delivered(open_pair: Any, ending: str) -> N
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_iteration(open_pair: Any, ending: str) -> None:
-    with open_pair() as pair:
+def test_iteration(open_tcp_pair: Any, ending: str) -> None:
+    with open_tcp_pair() as pair:
         pair.peer.write(pair.peer.frame(TEXT, b"1"), pair.peer.frame(BINARY, b"2"))
         received = []
         expected = None if ending in NORMAL else ConnectionClosedError
@@ -324,8 +328,8 @@ def test_iteration(open_pair: Any, ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_the_end_wakes_who_receives(open_pair: Any, ending: str) -> None:
-    with open_pair() as pair:
+def test_the_end_wakes_who_receives(open_tcp_pair: Any, ending: str) -> None:
+    with open_tcp_pair() as pair:
         receiver = gevent.spawn(pair.ws.recv)
         gevent.sleep(0)
         ENDINGS[ending](pair.peer)
@@ -519,7 +523,7 @@ def test_who_does_not_receive_slows_down_its_peer(open_pair: Any) -> None:
                 pair.peer.write(octets)
 
         writer = gevent.spawn(write_all)
-        writer.join(timeout=0.3)
+        settle()
         assert not writer.ready()
         for _ in range(100):
             assert pair.ws.recv() == message
@@ -545,7 +549,7 @@ def test_closing_while_reading_has_stopped(open_pair: Any, ending: str) -> None:
 
         writer = gevent.spawn(write_all)
         assert pair.ws.recv() == bytes(2**16)
-        writer.join(timeout=0.05)
+        settle()
         assert pair.ws.stream.paused
         with gevent.Timeout(LONG / 2):
             closer = gevent.spawn(pair.ws.close)

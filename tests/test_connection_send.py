@@ -18,23 +18,23 @@ from gws import (
     ConnectionClosedError,
     ProtocolError,
     broadcast,
-    connect,
-    serve,
 )
-
-from .wire import (
+from gws.testing import (
     BINARY,
     CLOSE,
-    LONG,
-    PAIRS,
     PING,
     PONG,
     TEXT,
+    FakeClock,
     RawPeer,
     client_pair,
-    port_of,
+    pair,
     server_pair,
+    settle,
 )
+
+from .wire import LOCAL_PAIRS, LONG, PAIRS
+from .wire import server_pair as tcp_server_pair
 
 
 pytestmark = pytest.mark.usefixtures("leakcheck")
@@ -45,8 +45,13 @@ MIB = 2**20
 SMALL = 2**14
 
 
-@pytest.fixture(params=PAIRS)
+@pytest.fixture(params=LOCAL_PAIRS)
 def open_pair(request: pytest.FixtureRequest) -> Any:
+    return LOCAL_PAIRS[request.param]
+
+
+@pytest.fixture(params=PAIRS)
+def open_tcp_pair(request: pytest.FixtureRequest) -> Any:
     return PAIRS[request.param]
 
 
@@ -65,8 +70,8 @@ def run_in_hub(call: Callable[[], Any]) -> Any:
 
 
 def stuck(greenlet: gevent.Greenlet) -> bool:
-    """Give a greenlet time to end; return whether it did not."""
-    greenlet.join(timeout=0.1)
+    """Let a greenlet do what it can; return whether it has not ended."""
+    settle()
     return not greenlet.ready()
 
 
@@ -352,10 +357,12 @@ def test_flush_waits_for_who_does_not_read(open_pair: Any) -> None:
 
 
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
-def test_50_mib_to_who_pauses(open_pair: Any, transport: str, tls_files: Path) -> None:
+def test_50_mib_to_who_pauses(
+    open_tcp_pair: Any, transport: str, tls_files: Path
+) -> None:
     tls = tls_files if transport == "tls" else None
     n, message = 50, bytes(range(256)) * (MIB // 256)
-    with open_pair(receive_buffer=2**18, tls=tls) as pair:
+    with open_tcp_pair(receive_buffer=2**18, tls=tls) as pair:
 
         def send_all() -> None:
             for i in range(n):
@@ -365,7 +372,8 @@ def test_50_mib_to_who_pauses(open_pair: Any, transport: str, tls_files: Path) -
         received = []
         for i in range(n):
             if i in (0, 10, 40):  # it pauses
-                assert stuck(sender)
+                sender.join(timeout=0.1)
+                assert not sender.ready()
             opcode, payload = pair.peer.receive()
             assert (opcode, len(payload)) == (BINARY, MIB)
             received.append(payload[0])
@@ -396,14 +404,9 @@ def test_both_send_32_mib_before_they_receive() -> None:
             assert ws.recv() == message
         return n
 
-    finished = AsyncResult()
-    with (
-        serve(lambda ws: finished.set(send_then_receive(ws)), "127.0.0.1", 0) as server,
-        connect(f"ws://127.0.0.1:{port_of(server)}") as ws,
-        gevent.Timeout(LONG),
-    ):
-        assert send_then_receive(ws) == n
-        assert finished.get() == n
+    with pair() as both, gevent.Timeout(LONG):
+        greenlets = [gevent.spawn(send_then_receive, ws) for ws in both]
+        assert [greenlet.get() for greenlet in greenlets] == [n, n]
 
 
 # When the connection ends
@@ -418,8 +421,13 @@ ENDS: dict[str, Callable[[RawPeer], Any]] = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_the_end_releases_who_waits(open_pair: Any, end: str) -> None:
-    with open_pair(receive_buffer=SMALL, close_timeout=0.3) as pair:
+@pytest.mark.parametrize("role", PAIRS)
+def test_the_end_releases_who_waits(role: str, end: str) -> None:
+    open_pair = (PAIRS if end == "reset" else LOCAL_PAIRS)[role]
+    with (
+        FakeClock() as clock,
+        open_pair(receive_buffer=SMALL, close_timeout=10) as pair,
+    ):
 
         def send() -> None:
             while True:
@@ -429,6 +437,7 @@ def test_the_end_releases_who_waits(open_pair: Any, end: str) -> None:
         flusher = gevent.spawn(pair.ws.flush)
         assert stuck(flusher)
         ENDS[end](pair.peer)
+        clock.advance(10)
         for greenlet in [*senders, flusher]:
             with pytest.raises(
                 ConnectionClosedError if end != "close" else ConnectionClosed
@@ -447,7 +456,7 @@ def test_the_end_releases_who_waits(open_pair: Any, end: str) -> None:
 
 
 def test_what_the_peer_sent_before_its_reset_is_delivered() -> None:
-    with server_pair() as pair:
+    with tcp_server_pair() as pair:
         pair.peer.send(TEXT, b"last words")
         # They are in our kernel; the reset is met by writing, not by reading.
         pair.peer.reset()

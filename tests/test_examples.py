@@ -96,6 +96,26 @@ def test_unix_socket() -> None:
 
 
 @pytest.mark.parametrize("stop", STOPS)
+def test_own_client(stop: signal.Signals) -> None:
+    with (
+        running("echo_server.py", "0", stop=stop) as uri,
+        Program(EXAMPLES / "own_client.py", uri) as program,
+    ):
+        code, out, err = program.end()
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "<Frame TEXT b'hello' [5 bytes]>",
+        "<Frame PONG b'there?' [6 bytes]>",
+        "sent 1000 (OK); then received 1000 (OK)",
+    ]
+
+
+def test_extension() -> None:
+    with Program(EXAMPLES / "extension.py") as program:
+        assert program.end() == (0, "agreed: x-checksum\nechoed: hello\n", "")
+
+
+@pytest.mark.parametrize("stop", STOPS)
 def test_routes(stop: signal.Signals) -> None:
     with running("routes.py", "0", stop=stop) as uri:
         with connect(f"{uri}/echo") as ws:

@@ -436,7 +436,7 @@ def test_options_are_one_mapping_a_route() -> None:
         for asked, path in [(router, "/a/1"), (router, "/a/2"), (outer, "/in/a/1")]
     ]
     first, *others = [each.options for each in found if isinstance(each, Route)]
-    assert dict(first) == {"max_size": 7}
+    assert dict(first) == {"max_size": 7, "compression": None}
     assert [options is first for options in others] == [True, True]
     with pytest.raises(TypeError):
         first["max_size"] = 8  # type: ignore[index]

@@ -1,20 +1,15 @@
-"""Peers that know no WebSocket library: octets go in and come out by hand.
+"""For our own tests: servers with ports for raw peers, and pairs by role.
 
-`RawPeer` is one end of a TCP connection that can stall, break off in the middle
-of a frame, half-close and reset. `pair` joins it to a connection of gws, which
-is a client's or a server's.
+What users need as well is in `gws.testing`, and imported here for those tests that
+need both.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import socket as original_socket
 import ssl
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,181 +20,28 @@ from gevent.event import Event
 from gevent.queue import Queue
 
 from gws import ClientConnection, Server, ServerConnection, connect, serve
+from gws.testing import BINARY as BINARY
+from gws.testing import CLOSE as CLOSE
+from gws.testing import CONT as CONT
+from gws.testing import PING as PING
+from gws.testing import PONG as PONG
+from gws.testing import TEXT as TEXT
+from gws.testing import RawPeer as RawPeer
+from gws.testing import client_pair as local_client_pair
+from gws.testing import frame as frame
+from gws.testing import request as request
+from gws.testing import server_pair as local_server_pair
+from gws.testing.octets import HANDSHAKE as HANDSHAKE
+from gws.testing.octets import KEY as KEY
+from gws.testing.octets import header as header
+from gws.testing.octets import headers as headers
+from gws.testing.octets import mask as mask
+from gws.testing.octets import switching_protocols as switching_protocols
+from gws.testing.rawpairs import Pair
 
-
-CONT, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 #: The seconds within which whatever a test waits for must have come.
 LONG = 10
-
-KEY = "dGhlIHNhbXBsZSBub25jZQ=="
-HANDSHAKE = (
-    "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-    f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n"
-)
-
-
-def frame(
-    opcode: int, payload: bytes = b"", *, masked: bool = True, first: int = 0x80
-) -> bytes:
-    """Return a frame; ``first`` is what stands beside the opcode: FIN and RSV."""
-    n = len(payload)
-    mask_bit = 0x80 if masked else 0
-    if n < 126:
-        head = struct.pack("!BB", first | opcode, mask_bit | n)
-    elif n < 65536:
-        head = struct.pack("!BBH", first | opcode, mask_bit | 126, n)
-    else:
-        head = struct.pack("!BBQ", first | opcode, mask_bit | 127, n)
-    return head + b"\x01\x02\x03\x04" + mask(payload) if masked else head + payload
-
-
-def mask(payload: bytes, key: bytes = b"\x01\x02\x03\x04") -> bytes:
-    n = len(payload)
-    pad = int.from_bytes((key * (n // 4 + 1))[:n], "big")
-    return (int.from_bytes(payload, "big") ^ pad).to_bytes(n, "big")
-
-
-def request(
-    path: str = "/", headers: str = HANDSHAKE, host: str = "localhost"
-) -> bytes:
-    """Return a request to open a WebSocket connection."""
-    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode()
-
-
-def switching_protocols(key: str, extra: str = "") -> bytes:
-    """Return the response that accepts the request with ``key``."""
-    digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode())
-    accept = base64.b64encode(digest.digest()).decode()
-    return (
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-        f"Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n{extra}\r\n"
-    ).encode()
-
-
-class RawPeer:
-    """One end of a connection, octet by octet. Each wait ends after `LONG`.
-
-    Args:
-        sock: of gevent, connected.
-        masks: whether its frames are masked: whether it plays the client.
-    """
-
-    def __init__(self, sock: Any, masks: bool = True) -> None:
-        self.sock = sock
-        self._masks = masks
-        self._buffer = bytearray()
-        sock.settimeout(LONG)
-        if sock.family != original_socket.AF_UNIX:
-            # What is written is with the other side when the call returns.
-            sock.setsockopt(original_socket.IPPROTO_TCP, original_socket.TCP_NODELAY, 1)
-
-    # Octets
-
-    def write(self, *data: bytes) -> None:
-        self.sock.sendall(b"".join(data))
-
-    def read(self, n: int) -> bytes:
-        while len(self._buffer) < n:
-            data = self.sock.recv(2**16)
-            assert data, f"the stream ended after {self._buffer!r}"
-            self._buffer += data
-        data = bytes(self._buffer[:n])
-        del self._buffer[:n]
-        return data
-
-    def read_head(self) -> str:
-        """Return the head of an HTTP message, without the empty line."""
-        while b"\r\n\r\n" not in self._buffer:
-            data = self.sock.recv(2**16)
-            assert data, f"the stream ended after {self._buffer!r}"
-            self._buffer += data
-        return self.read(self._buffer.index(b"\r\n\r\n") + 4)[:-4].decode("latin-1")
-
-    def read_to_end(self) -> bytes:
-        """Return what comes until the peer ends its stream."""
-        while data := self.sock.recv(2**16):
-            self._buffer += data
-        return self.read(len(self._buffer))
-
-    # Frames
-
-    def send(self, opcode: int, payload: bytes = b"", first: int = 0x80) -> None:
-        self.write(self.frame(opcode, payload, first))
-
-    def frame(self, opcode: int, payload: bytes = b"", first: int = 0x80) -> bytes:
-        return frame(opcode, payload, masked=self._masks, first=first)
-
-    def receive(self) -> tuple[int, bytes]:
-        """Return the opcode and the payload of the next frame, which has FIN set."""
-        fin, opcode, payload = self.receive_fragment()
-        assert fin
-        return opcode, payload
-
-    def receive_fragment(self) -> tuple[bool, int, bytes]:
-        """Return FIN, opcode and payload of the next frame."""
-        first, second = self.read(2)
-        assert first & 0x70 == 0
-        assert (second & 0x80 != 0) is not self._masks, "masked by the wrong side"
-        n = second & 0x7F
-        if n > 125:
-            n = int.from_bytes(self.read(2 if n == 126 else 8), "big")
-        key = b"" if self._masks else self.read(4)
-        payload = self.read(n)
-        return first & 0x80 != 0, first & 0x0F, mask(payload, key) if key else payload
-
-    def receive_close(self) -> tuple[int, str]:
-        """Return code and reason of the next frame, which closes."""
-        opcode, payload = self.receive()
-        assert opcode == CLOSE, f"opcode {opcode:#x}, {payload[:100]!r}"
-        return int.from_bytes(payload[:2] or b"\x03\xed", "big"), payload[2:].decode()
-
-    def send_close(self, code: int, reason: str = "") -> None:
-        self.send(CLOSE, code.to_bytes(2, "big") + reason.encode())
-
-    # The opening handshake
-
-    def ask(self, data: bytes = b"") -> str:
-        """Open as a client; return the head of the response."""
-        self.write(data or request())
-        head = self.read_head()
-        assert head.startswith("HTTP/1.1 101 "), head
-        return head
-
-    def accept(self, *more: bytes, extra: str = "") -> str:
-        """Open as a server, with ``more`` in the same packet; return the request."""
-        head = self.read_head()
-        key = header(head, "Sec-WebSocket-Key")
-        self.write(switching_protocols(key, extra), *more)
-        return head
-
-    # The end
-
-    def half_close(self) -> None:
-        self.sock.shutdown(original_socket.SHUT_WR)
-
-    def reset(self) -> None:
-        """End with a TCP reset."""
-        self.sock.setsockopt(
-            original_socket.SOL_SOCKET,
-            original_socket.SO_LINGER,
-            struct.pack("ii", 1, 0),
-        )
-        self.sock.close()
-
-    def end(self) -> None:
-        self.sock.close()
-
-
-def header(head: str, name: str) -> str:
-    """Return the only value of a header."""
-    (value,) = headers(head, name)
-    return value
-
-
-def headers(head: str, name: str) -> list[str]:
-    lines = [line.partition(":") for line in head.split("\r\n")[1:]]
-    return [value.strip() for n, _, value in lines if n.lower() == name.lower()]
 
 
 def port_of(server: Server) -> int:
@@ -298,14 +140,6 @@ class RawServer:
         self._listener.close()
 
 
-@dataclass
-class Pair:
-    """A connection of gws, and its peer."""
-
-    ws: Any
-    peer: RawPeer
-
-
 @contextmanager
 def server_pair(
     *packed: bytes,
@@ -365,8 +199,11 @@ def client_pair(
             ws.close()
 
 
-#: Both roles that a connection of gws may have.
+#: Both roles that a connection of gws may have, over TCP.
 PAIRS = {"server": server_pair, "client": client_pair}
+
+#: The same without a port: for all that does not need TCP, TLS or addresses.
+LOCAL_PAIRS = {"server": local_server_pair, "client": local_client_pair}
 
 
 def masked_for(role: str) -> bool:

@@ -26,6 +26,8 @@ cdef class Protocol:
     cdef readonly bint masked
     cdef readonly int state_number
     cdef Reader _reader
+    cdef readonly tuple extensions
+    cdef readonly object shared_encoding
     cdef readonly bytearray out
     cdef public list events
     cdef public bint mixed
@@ -46,4 +48,8 @@ cdef class Protocol:
     cpdef answer_ping(self)
     @cython.locals(opcode=int)
     cdef _receive_frame(self, Frame frame)
-    cpdef send_data(self, int opcode, object data, bint fin)
+    cpdef send_data(self, int opcode, object data, bint fin, object compress=*)
+    @cython.locals(frame=Frame)
+    cdef write(self, int first, object payload, object compress=*)
+    @cython.locals(frame=Frame)
+    cdef Frame encoded(self, int first, object payload, object compress)

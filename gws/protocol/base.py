@@ -19,6 +19,7 @@ goes out before the close frame.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from ..exceptions import (
@@ -85,6 +86,11 @@ class Protocol:
         #: The state as a plain integer of `codes`.
         self.state_number = int(state)
         self._reader = Reader(side == Side.SERVER, *split_max_size(max_size))
+        #: The extensions that were agreed on, in the order of the handshake.
+        self.extensions: tuple[Any, ...] = ()
+        #: What connections have in common that encode a message alike; None where
+        #: it depends on more. See `Extension.shared_encoding`.
+        self.shared_encoding: Hashable | None = None
         #: What waits to be sent. Who writes from here removes what was written.
         self.out = bytearray()
         #: What came and was not taken yet: frames; at first a request or response.
@@ -115,6 +121,16 @@ class Protocol:
     def limit(self, max_size: int | None, max_fragment: int | None) -> None:
         """Set other bounds for messages and fragments, before the first frame."""
         self._reader.limit(max_size, max_fragment)
+
+    def use(self, extensions: Sequence[Any]) -> None:
+        """Have `Extension` objects encode and decode the frames; before the first.
+
+        The opening handshake does it with what was agreed on.
+        """
+        self.extensions = tuple(extensions)
+        if len(self.extensions) == 1:
+            self.shared_encoding = self.extensions[0].shared_encoding()
+        self._reader.decode_with(self.extensions)
 
     # Properties
 
@@ -241,16 +257,54 @@ class Protocol:
         """Send a further fragment; raises as `send_text`."""
         self.send_data(OP_CONT, data, fin)
 
-    def send_data(self, opcode: int, data: str | BytesLike, fin: bool) -> None:
-        """Send a data frame; raises as `send_text`."""
+    def send_data(
+        self,
+        opcode: int,
+        data: str | BytesLike,
+        fin: bool,
+        compress: bool | None = None,
+    ) -> None:
+        """Send a data frame; raises as `send_text`.
+
+        Args:
+            compress: what to ask of an extension that compresses; None leaves it
+                the choice.
+        """
         self._check_open()
         # Section 5.4: fragments of one message follow each other.
         if self.sending and opcode != OP_CONT:
             raise ProtocolError("expected a continuation frame")
         if not self.sending and opcode == OP_CONT:
             raise ProtocolError("unexpected continuation frame")
-        write_frame(self.out, fin << 7 | opcode, data, self.masked)
+        self.write(fin << 7 | opcode, data, compress)
         self.sending = not fin
+
+    def write(
+        self, first: int, payload: str | BytesLike, compress: bool | None = None
+    ) -> None:
+        """Append a frame to ``out``, as the extensions have it; nothing is checked.
+
+        Args:
+            first: the first octet, without reserved bits.
+        """
+        if not self.extensions:
+            write_frame(self.out, first, payload, self.masked)
+            return
+        frame = self.encoded(first, payload, compress)
+        write_frame(self.out, frame.first, frame.payload, self.masked)
+
+    def encoded(
+        self, first: int, payload: str | BytesLike, compress: bool | None
+    ) -> Frame:
+        """Return a frame as the extensions have it; see `write`."""
+        frame = Frame.__new__(Frame)
+        frame.first = first
+        frame.payload = payload
+        for extension in self.extensions:
+            # Those that mark messages leave control frames alone.
+            if not (extension.marks and first & 0x08):
+                frame = extension.encode(frame, compress)
+        return frame
 
     def send_close(self, code: int | None = None, reason: str = "") -> None:
         """Begin the closing handshake (RFC 6455, section 7.1.2).
@@ -310,7 +364,7 @@ class Protocol:
         if data is not None:
             self.ping_unanswered = None
             if self.state_number == OPEN:
-                write_frame(self.out, 0x80 | OP_PONG, data, self.masked)
+                self.write(0x80 | OP_PONG, data)
 
     def data_to_send(self) -> list[bytes]:
         """Return what to write now; a last ``b""`` is the end of the stream."""
@@ -382,7 +436,7 @@ class Protocol:
 
     def _write_close(self, close: Close) -> None:
         data = close.serialize()
-        write_frame(self.out, 0x80 | OP_CLOSE, data, self.masked)
+        self.write(0x80 | OP_CLOSE, data)
         self.close_sent = close
         if self.close_rcvd is not None:
             self.close_rcvd_then_sent = True
@@ -397,4 +451,4 @@ class Protocol:
         # In bytes: the items of a memoryview may be larger.
         if memoryview(data).nbytes > 125:
             raise ProtocolError("control frame too long")
-        write_frame(self.out, 0x80 | opcode, data, self.masked)
+        self.write(0x80 | opcode, data)

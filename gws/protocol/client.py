@@ -12,6 +12,7 @@ refused, if it is.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..exceptions import InvalidHandshake, InvalidStatus, NegotiationError
 from .base import Protocol
@@ -19,9 +20,12 @@ from .codes import Side, State
 from .datastructures import Headers
 from .handshake import build_request, check_response
 from .headers import (
+    ExtensionParameter,
     build_authorization_basic,
+    build_extension,
     build_host,
     build_subprotocol,
+    parse_extension,
     parse_subprotocol,
 )
 from .http11 import Request, Response, ResponseReader
@@ -35,6 +39,7 @@ class ClientProtocol(Protocol):
     Args:
         uri: where to connect.
         origin: the value of the Origin header; None sends none.
+        extensions: factories of those to offer, the best first.
         subprotocols: what to offer, the best first.
         max_size: as in `Protocol`.
     """
@@ -42,6 +47,7 @@ class ClientProtocol(Protocol):
     __slots__ = (
         "_key",
         "_response_reader",
+        "available_extensions",
         "handshake_exc",
         "origin",
         "subprotocol",
@@ -54,12 +60,14 @@ class ClientProtocol(Protocol):
         uri: WebSocketURI,
         *,
         origin: str | None = None,
+        extensions: Sequence[Any] | None = None,
         subprotocols: Sequence[str] | None = None,
         max_size: MaxSize = 2**20,
     ) -> None:
         super().__init__(Side.CLIENT, state=State.CONNECTING, max_size=max_size)
         self.uri = uri
         self.origin = origin
+        self.available_extensions = extensions
         self.subprotocols = subprotocols
         #: What was agreed on; None if there was nothing to.
         self.subprotocol: str | None = None
@@ -80,6 +88,10 @@ class ClientProtocol(Protocol):
         if self.origin is not None:
             headers["Origin"] = self.origin
         self._key = build_request(headers)
+        if self.available_extensions:
+            headers["Sec-WebSocket-Extensions"] = build_extension(
+                [(x.name, x.get_request_params()) for x in self.available_extensions]
+            )
         if self.subprotocols:
             headers["Sec-WebSocket-Protocol"] = build_subprotocol(self.subprotocols)
         return Request(uri.resource_name, headers)
@@ -135,12 +147,7 @@ class ClientProtocol(Protocol):
         if response.status_code != 101:
             raise InvalidStatus(response)
         check_response(response.headers, self._key)
-        # "If the response includes a |Sec-WebSocket-Extensions| header field and
-        # this header field indicates the use of an extension that was not present
-        # in the client's handshake, the client MUST _Fail the WebSocket
-        # Connection_." We offer none.
-        if "Sec-WebSocket-Extensions" in response.headers:
-            raise NegotiationError("the server uses an extension that was not offered")
+        self.use(self._agreed_extensions(response.headers))
         values = [
             subprotocol
             for value in response.headers.get_all("Sec-WebSocket-Protocol")
@@ -153,6 +160,29 @@ class ClientProtocol(Protocol):
         if len(values) > 1 or values[0] not in (self.subprotocols or ()):
             raise NegotiationError(f"subprotocol not offered: {', '.join(values)}")
         return values[0]
+
+    def _agreed_extensions(self, headers: Headers) -> list[Any]:
+        agreed: list[Any] = []
+        for value in headers.get_all("Sec-WebSocket-Extensions"):
+            for name, params in parse_extension(value):
+                agreed.append(self._agreed_extension(name, params, agreed))
+        return agreed
+
+    def _agreed_extension(
+        self, name: str, params: list[ExtensionParameter], agreed: list[Any]
+    ) -> Any:
+        # "If the response includes a |Sec-WebSocket-Extensions| header field and
+        # this header field indicates the use of an extension that was not present
+        # in the client's handshake, the client MUST _Fail the WebSocket
+        # Connection_."
+        exc = NegotiationError(f"extension not offered: {name}")
+        for factory in self.available_extensions or ():
+            if factory.name == name:
+                try:
+                    return factory.process_response_params(params, agreed)
+                except NegotiationError as refusal:
+                    exc = refusal  # it may answer another of our offers
+        raise exc
 
     def _fail_handshake(self, exc: InvalidHandshake) -> None:
         self._response_reader = None

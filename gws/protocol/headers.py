@@ -4,10 +4,8 @@ Each ``parse_`` function takes the value of one header line and raises
 :exc:`~gws.exceptions.InvalidHeaderFormat` where it breaks the header's grammar;
 each ``build_`` function is its reverse.
 
-All of them take time linear in the length of the value, whatever it holds: a
-parser only moves forward, and a repetition in a regular expression is either over
-one character class or possessive, so that a match which fails at the end of the
-value is not tried again in other ways.
+All of them take time linear in the length of the value, whatever it holds, as
+:mod:`gws.protocol.grammar` says.
 """
 
 from __future__ import annotations
@@ -15,16 +13,21 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from ipaddress import IPv6Address
-from typing import TypeVar
 
 from ..exceptions import InvalidHeaderFormat, InvalidHeaderValue
 from .datastructures import TCHAR, is_field_value, is_token
+from .grammar import (
+    parse,
+    parse_list,
+    parse_quoted_string,
+    parse_token,
+    quoted,
+    skip_ows,
+)
 
-
-T = TypeVar("T")
 
 #: One parameter of an extension; the value is None when there is none.
 ExtensionParameter = tuple[str, str | None]
@@ -32,96 +35,24 @@ ExtensionParameter = tuple[str, str | None]
 #: One extension of a Sec-WebSocket-Extensions header: name and parameters.
 ExtensionHeader = tuple[str, list[ExtensionParameter]]
 
-
-# The grammar shared by all headers.
-
-# RFC 9110 5.6.2: token = 1*tchar.
-_token = re.compile(TCHAR + "+")
+#: One challenge of a WWW-Authenticate header: its scheme, and its parameters by
+#: their names in lower case, or a token68 in their place.
+Challenge = tuple[str, dict[str, str] | str]
 
 # RFC 9110 7.8: protocol = protocol-name ["/" protocol-version].
 _protocol = re.compile(f"{TCHAR}+(?:/{TCHAR}+)?")
-
-# RFC 9110 5.6.3: OWS = *( SP / HTAB ).
-_ows = re.compile(r"[ \t]*")
-
-# What may stand between two elements of a list, empty elements included.
-_separators = re.compile(r"[ \t,]*")
-
-# Most commas and semicolons in one list. Browsers send one or two.
-_MAX_SEPARATORS = 100
-
-# RFC 9110 5.6.4: quoted-string = DQUOTE *( qdtext / quoted-pair ) DQUOTE.
-_quoted_string = re.compile(
-    r'"((?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*+)"'
-)
-_quoted_pair = re.compile(r"\\(.)")
+_parse_protocol = partial(parse, _protocol, "protocol")
 
 # RFC 9110 11.2: token68 = 1*( ALPHA / DIGIT / "-" ... "/" ) *"=".
-_credentials = re.compile(r" +([-0-9A-Za-z._~+/]+=*)")
+_TOKEN68 = "[-0-9A-Za-z._~+/]++=*+"
+_credentials = re.compile(f" +({_TOKEN68})")
+# Where nothing of its element follows it: else it is the name of a parameter.
+_challenge_token68 = re.compile(rf"{_TOKEN68}(?=[ \t]*+(?:,|\Z))")
 
 # RFC 9110 7.2: Host = uri-host [ ":" port ]. Of a registered name (RFC 3986
 # 3.2.2) only what names of machines are made of: "%" and sub-delims have no use
 # there, and a "," is what a proxy leaves that joins two Host headers.
 _host = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([-._~0-9A-Za-z]+))(?::([0-9]{0,5}))?")
-
-
-def _parse(
-    what: re.Pattern[str], word: str, header: str, pos: int, name: str
-) -> tuple[str, int]:
-    """Return the text that matches ``what`` at ``pos`` and the position after it."""
-    match = what.match(header, pos)
-    if match is None:
-        raise InvalidHeaderFormat(name, f"expected {word}", header, pos)
-    return match.group(), match.end()
-
-
-_parse_token = partial(_parse, _token, "token")
-_parse_protocol = partial(_parse, _protocol, "protocol")
-
-
-def _parse_quoted_string(header: str, pos: int, name: str) -> tuple[str, int]:
-    match = _quoted_string.match(header, pos)
-    if match is None:
-        raise InvalidHeaderFormat(name, "expected quoted string", header, pos)
-    return _quoted_pair.sub(r"\1", match.group(1)), match.end()
-
-
-def _skip(what: re.Pattern[str], header: str, pos: int) -> int:
-    """Return the position after ``what``, a pattern that matches anywhere."""
-    match = what.match(header, pos)
-    assert match is not None  # both _ows and _separators match the empty string
-    return match.end()
-
-
-def _parse_list(
-    parse_item: Callable[[str, int, str], tuple[T, int]],
-    header: str,
-    name: str,
-    *,
-    at_least: int = 0,
-) -> list[T]:
-    """Parse a whole value as a comma-separated list (RFC 9110 5.6.1.2).
-
-    Args:
-        parse_item: Takes header, position and name; returns item and new position.
-    """
-    # A count first: what is over it shall not cost a loop here and others later.
-    if header.count(",") + header.count(";") > _MAX_SEPARATORS:
-        raise InvalidHeaderFormat(name, "too many elements", header, 0)
-    items = []
-    # RFC 9110 5.6.1.2: "a recipient MUST parse and ignore a reasonable number of
-    # empty list elements".
-    pos = _skip(_separators, header, 0)
-    while pos < len(header):
-        item, pos = parse_item(header, pos, name)
-        items.append(item)
-        pos = _skip(_ows, header, pos)
-        if pos < len(header) and header[pos] != ",":
-            raise InvalidHeaderFormat(name, "expected comma", header, pos)
-        pos = _skip(_separators, header, pos)
-    if len(items) < at_least:
-        raise InvalidHeaderFormat(name, "expected an element", header, pos)
-    return items
 
 
 # Connection and Upgrade
@@ -135,7 +66,7 @@ def parse_connection(header: str) -> list[str]:
     Raises:
         InvalidHeaderFormat: If the value is not a list of tokens.
     """
-    return _parse_list(_parse_token, header, "Connection")
+    return parse_list(parse_token, header, "Connection")
 
 
 def build_connection(options: Sequence[str]) -> str:
@@ -152,7 +83,7 @@ def parse_upgrade(header: str) -> list[str]:
     Raises:
         InvalidHeaderFormat: If the value is not a list of protocols.
     """
-    return _parse_list(_parse_protocol, header, "Upgrade")
+    return parse_list(_parse_protocol, header, "Upgrade")
 
 
 def build_upgrade(protocols: Sequence[str]) -> str:
@@ -167,29 +98,29 @@ def _parse_parameter(
     header: str, pos: int, name: str
 ) -> tuple[ExtensionParameter, int]:
     """Parse ``extension-param = token [ "=" (token | quoted-string) ]``."""
-    key, pos = _parse_token(header, pos, name)
-    pos = _skip(_ows, header, pos)
+    key, pos = parse_token(header, pos, name)
+    pos = skip_ows(header, pos)
     if not header.startswith("=", pos):
         return (key, None), pos
-    start = pos = _skip(_ows, header, pos + 1)
+    start = pos = skip_ows(header, pos + 1)
     if header.startswith('"', pos):
-        value, pos = _parse_quoted_string(header, pos, name)
+        value, pos = parse_quoted_string(header, pos, name)
         # RFC 6455 9.1: "the value after quoted-string unescaping MUST conform to
         # the 'token' ABNF."
         if not is_token(value):
             raise InvalidHeaderFormat(name, "quoted value not a token", header, start)
     else:
-        value, pos = _parse_token(header, pos, name)
-    return (key, value), _skip(_ows, header, pos)
+        value, pos = parse_token(header, pos, name)
+    return (key, value), skip_ows(header, pos)
 
 
 def _parse_extension(header: str, pos: int, name: str) -> tuple[ExtensionHeader, int]:
     """Parse ``extension = extension-token *( ";" extension-param )``."""
-    extension, pos = _parse_token(header, pos, name)
-    pos = _skip(_ows, header, pos)
+    extension, pos = parse_token(header, pos, name)
+    pos = skip_ows(header, pos)
     parameters = []
     while header.startswith(";", pos):
-        pos = _skip(_ows, header, pos + 1)
+        pos = skip_ows(header, pos + 1)
         parameter, pos = _parse_parameter(header, pos, name)
         parameters.append(parameter)
     return (extension, parameters), pos
@@ -207,7 +138,7 @@ def parse_extension(header: str) -> list[ExtensionHeader]:
         InvalidHeaderFormat: If the value is not a list of extensions.
     """
     name = "Sec-WebSocket-Extensions"
-    return _parse_list(_parse_extension, header, name, at_least=1)
+    return parse_list(_parse_extension, header, name, at_least=1)
 
 
 def build_extension(
@@ -232,7 +163,7 @@ def parse_subprotocol(header: str) -> list[str]:
     Raises:
         InvalidHeaderFormat: If the value is not a list of tokens.
     """
-    return _parse_list(_parse_token, header, "Sec-WebSocket-Protocol", at_least=1)
+    return parse_list(parse_token, header, "Sec-WebSocket-Protocol", at_least=1)
 
 
 def build_subprotocol(subprotocols: Sequence[str]) -> str:
@@ -257,15 +188,7 @@ def validate_subprotocols(subprotocols: Sequence[str]) -> None:
         raise ValueError(f"subprotocols must be unique: {list(subprotocols)!r}")
 
 
-# Authorization and WWW-Authenticate, for Basic
-
-
-def _parse_basic(header: str, name: str) -> int:
-    """Parse the scheme ``Basic`` at the start; return the position after it."""
-    scheme, pos = _parse_token(header, 0, name)
-    if scheme.lower() != "basic":
-        raise InvalidHeaderValue(name, f"unsupported scheme: {scheme}")
-    return pos
+# Authorization and WWW-Authenticate
 
 
 def parse_authorization_basic(header: str) -> tuple[str, str]:
@@ -282,7 +205,9 @@ def parse_authorization_basic(header: str) -> tuple[str, str]:
         InvalidHeaderValue: If it is not Basic or not base64 of ``user:password``.
     """
     name = "Authorization"
-    pos = _parse_basic(header, name)
+    scheme, pos = parse_token(header, 0, name)
+    if scheme.lower() != "basic":
+        raise InvalidHeaderValue(name, f"unsupported scheme: {scheme}")
     match = _credentials.fullmatch(header, pos)
     if match is None:
         raise InvalidHeaderFormat(name, "expected credentials", header[:pos], pos)
@@ -311,35 +236,92 @@ def build_authorization_basic(username: str, password: str) -> str:
 
 def _parse_auth_param(header: str, pos: int, name: str) -> tuple[tuple[str, str], int]:
     """Parse ``auth-param = token BWS "=" BWS ( token / quoted-string )``."""
-    key, pos = _parse_token(header, pos, name)
-    pos = _skip(_ows, header, pos)
+    key, pos = parse_token(header, pos, name)
+    pos = skip_ows(header, pos)
     if not header.startswith("=", pos):
         raise InvalidHeaderFormat(name, "expected equals sign", header, pos)
-    pos = _skip(_ows, header, pos + 1)
-    parse = _parse_quoted_string if header.startswith('"', pos) else _parse_token
-    value, pos = parse(header, pos, name)
+    pos = skip_ows(header, pos + 1)
+    parse_value = parse_quoted_string if header.startswith('"', pos) else parse_token
+    value, pos = parse_value(header, pos, name)
     return (key.lower(), value), pos
 
 
-def parse_www_authenticate_basic(header: str) -> str:
-    """Parse a ``WWW-Authenticate`` header that holds one challenge, for Basic.
+def _parse_challenge_part(
+    header: str, pos: int, name: str
+) -> tuple[tuple[str | None, tuple[str, str] | str | None], int]:
+    """Parse what stands between two commas of a list of challenges.
 
     Returns:
-        The realm (RFC 7617 2).
+        A scheme, None if the challenge began before; a parameter, a token68 or
+        nothing; and the position after them.
+    """
+    scheme, end = parse_token(header, pos, name)
+    next_pos = skip_ows(header, end)
+    if header.startswith("=", next_pos):
+        parameter, pos = _parse_auth_param(header, pos, name)
+        return (None, parameter), pos
+    if next_pos == len(header) or header[next_pos] == ",":
+        return (scheme, None), next_pos
+    if next_pos == end:
+        raise InvalidHeaderFormat(name, "expected space after scheme", header, end)
+    match = _challenge_token68.match(header, next_pos)
+    if match is not None:
+        return (scheme, match.group()), match.end()
+    parameter, pos = _parse_auth_param(header, next_pos, name)
+    return (scheme, parameter), pos
+
+
+def parse_www_authenticate(header: str) -> list[Challenge]:
+    """Parse a ``WWW-Authenticate`` header (RFC 9110 11.6.1) into its challenges.
+
+    Commas stand between challenges and between the parameters of one: a part that
+    begins like ``name=`` belongs to the challenge before it.
+
+    Returns:
+        Pairs of scheme, as it was written, and parameters or token68.
 
     Raises:
-        InvalidHeaderFormat: If the value is not one challenge.
-        InvalidHeaderValue: If it is not for Basic, or names no realm.
+        InvalidHeaderFormat: If the value is not a list of challenges.
+        InvalidHeaderValue: If a parameter stands twice in one challenge.
     """
     name = "WWW-Authenticate"
-    pos = _parse_basic(header, name)
-    if not header.startswith(" ", pos):
-        raise InvalidHeaderFormat(name, "expected space after scheme", header, pos)
-    parameters = dict(_parse_list(_parse_auth_param, header[pos:], name))
-    # RFC 7617 2: "The authentication parameter 'realm' is REQUIRED".
-    if "realm" not in parameters:
-        raise InvalidHeaderValue(name, "missing realm")
-    return parameters["realm"]
+    challenges: list[Challenge] = []
+    for scheme, value in parse_list(_parse_challenge_part, header, name, at_least=1):
+        if scheme is not None:
+            challenges.append((scheme, value if isinstance(value, str) else {}))
+        if isinstance(value, tuple):
+            parameters = challenges[-1][1] if challenges else None
+            if not isinstance(parameters, dict):
+                raise InvalidHeaderFormat(name, "expected scheme", header, 0)
+            key, text = value
+            # RFC 9110 11.2: "each parameter name MUST only occur once per
+            # challenge."
+            if key in parameters:
+                raise InvalidHeaderValue(name, f"parameter {key} twice")
+            parameters[key] = text
+    return challenges
+
+
+def parse_www_authenticate_basic(header: str) -> str:
+    """Parse a ``WWW-Authenticate`` header that holds a challenge for Basic.
+
+    Returns:
+        The realm (RFC 7617 2) of the first one.
+
+    Raises:
+        InvalidHeaderFormat: If the value is not a list of challenges.
+        InvalidHeaderValue: If none is for Basic, or it names no realm.
+    """
+    name = "WWW-Authenticate"
+    challenges = parse_www_authenticate(header)
+    for scheme, parameters in challenges:
+        if scheme.lower() == "basic":
+            # RFC 7617 2: "The authentication parameter 'realm' is REQUIRED".
+            if isinstance(parameters, str) or "realm" not in parameters:
+                raise InvalidHeaderValue(name, "missing realm")
+            return parameters["realm"]
+    schemes = ", ".join(scheme for scheme, _ in challenges)
+    raise InvalidHeaderValue(name, f"unsupported scheme: {schemes}")
 
 
 def build_www_authenticate_basic(realm: str) -> str:
@@ -350,9 +332,8 @@ def build_www_authenticate_basic(realm: str) -> str:
     """
     if not is_field_value(realm):
         raise ValueError(f"invalid realm: {realm!r}")
-    quoted = realm.replace("\\", "\\\\").replace('"', '\\"')
     # RFC 7617 2.1: charset tells the client to encode credentials as UTF-8.
-    return f'Basic realm="{quoted}", charset="UTF-8"'
+    return f'Basic realm={quoted(realm)}, charset="UTF-8"'
 
 
 # Host

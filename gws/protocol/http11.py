@@ -206,16 +206,21 @@ class ResponseReader:
     Call :meth:`feed`, and at the end :meth:`feed_eof`, until one returns a
     response. Whoever does not want to wait any longer for a body takes
     :meth:`response_so_far`.
+
+    Args:
+        to_connect: It is the response to a CONNECT request to a proxy.
     """
 
-    __slots__ = ("_body", "_head", "_response", "_status", "leftover")
+    __slots__ = ("_body", "_head", "_response", "_status", "_to_connect", "leftover")
 
-    def __init__(self) -> None:
+    def __init__(self, *, to_connect: bool = False) -> None:
+        self._to_connect = to_connect
         self._head = Head()
         self._status: tuple[int, str] | None = None
         self._response: Response | None = None
         self._body: Body | None = None
-        #: What came after a response with status 101: WebSocket frames.
+        #: What came after a response with status 101: WebSocket frames; or after
+        #: one with 2xx to CONNECT: what the tunnel carries.
         self.leftover = b""
 
     @property
@@ -243,7 +248,7 @@ class ResponseReader:
             return self.response_so_far() if self._body.feed(data) else None
         self._head.buffer += data
         while (response := self._read_head()) is not None:
-            if response.status_code == 101:
+            if response.status_code == 101 or self._opens_tunnel(response):
                 self._response = response
                 self.leftover = self._head.rest
                 return response
@@ -273,6 +278,12 @@ class ResponseReader:
         if self._response is not None and self._body is not None:
             self._response.body = bytes(self._body.data)
         return self._response
+
+    def _opens_tunnel(self, response: Response) -> bool:
+        # RFC 9110 9.3.6: "A client MUST ignore any Content-Length or
+        # Transfer-Encoding header fields received in a successful response to
+        # CONNECT." Any 2xx is one; the tunnel begins after its head.
+        return self._to_connect and 200 <= response.status_code < 300
 
     def _read_head(self) -> Response | None:
         """Parse what is there of the head; return a response once it is whole."""

@@ -7,7 +7,7 @@ searched for inside them: ``https://good.com.evil.com`` is not ``https://good.co
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..exceptions import InvalidHeader, InvalidOrigin
 from .datastructures import Headers
@@ -21,6 +21,33 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 # RFC 6454, section 7: scheme "://" host [ ":" port ].
 _origin = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#@]+)")
+
+
+def checked_origins(origins: object) -> Origins:
+    """Return the option ``origins``, a list as a tuple, once it makes sense.
+
+    Raises:
+        TypeError: if it is something else.
+        ValueError: if a member of a list could never be equal to an origin.
+    """
+    if origins == "same" or origins == "*":
+        return origins
+    if isinstance(origins, (str, bytes)) or not isinstance(origins, Iterable):
+        raise TypeError('origins must be "same", "*" or a list')
+    entries = tuple(origins)
+    for entry in entries:
+        if isinstance(entry, re.Pattern):
+            if not isinstance(entry.pattern, str):
+                raise TypeError(f"a pattern for origins must be of str: {entry!r}")
+        elif isinstance(entry, str):
+            # RFC 6454, section 6.1: "null", or scheme, host and port, without a
+            # path. Pages of files have "file://" in some browsers.
+            without_host = entry == "null" or entry.endswith("://")
+            if not without_host and split_origin(entry) is None:
+                raise ValueError(f'{entry!r} is no origin like "https://example.com"')
+        elif entry is not None:
+            raise TypeError(f"origins has strs, patterns and None, not {entry!r}")
+    return entries
 
 
 def check_origin(headers: Headers, origins: Origins) -> None:

@@ -23,6 +23,11 @@ cdef class Reader:
     # Lengths are unsigned and wide until they have been compared with a limit.
     cdef unsigned long long _max_size
     cdef unsigned long long _max_fragment
+    cdef unsigned long long _max_encoded
+    cdef tuple _extensions
+    cdef int _marks
+    cdef bint _decodes_all
+    cdef int _marked
     cdef bytearray _buffer
     cdef Py_ssize_t _position
     cdef Py_ssize_t _end
@@ -36,7 +41,9 @@ cdef class Reader:
     cdef Py_ssize_t _n_fragments
     cdef bytes _pending
 
+    @cython.locals(smaller=cython.ulonglong)
     cpdef limit(self, max_size, max_fragment)
+    cpdef decode_with(self, extensions)
     @cython.locals(tail=bytes, n=Py_ssize_t)
     cpdef load(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
     @cython.locals(
@@ -55,6 +62,14 @@ cdef class Reader:
     cdef unsigned long long _long_length(
         self, bytearray buffer, Py_ssize_t position, int form
     ) except? 0
+    @cython.locals(marked=int)
+    cdef _check_first(self, int first)
+    cdef _count(self, unsigned long long n)
+    cdef bint _is_encoded(self, int first)
+    @cython.locals(frame=Frame, marked=int)
+    cdef _decoded(self, int first, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
+    cdef _whole_decoded(self, int first, bytes data)
+    cdef _end_message(self)
     cdef _begin_data(self, int first, unsigned long long n)
     @cython.locals(
         buffer=bytearray,
@@ -63,6 +78,7 @@ cdef class Reader:
         end=Py_ssize_t,
         n_there=cython.ulonglong,
         first=int,
+        encoded=bint,
     )
     cdef _continue_payload(self)
     @cython.locals(pending=bytes)

@@ -3,7 +3,8 @@
 The reader takes each frame as far as it has come and never allocates by what a
 header only claims. A payload that is whole in the buffer is unmasked in place
 and copied once; one that comes in pieces is gathered in a buffer that grows by
-what came. Text is checked as it arrives.
+what came. Text is checked as it arrives. What an extension encoded is decoded once
+its frame is whole; limits and text are then those of what comes out.
 
     reader.load(buffer, start, end)
     while (frame := reader.next_frame()) is not None: ...
@@ -14,6 +15,9 @@ puts back the header that the last buffer cut in two.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 from ..exceptions import PayloadTooBig, ProtocolError, TooManyFragments
 from .codes import OP_BINARY, OP_CONT, OP_TEXT
@@ -60,6 +64,11 @@ class Reader:
         self, masked: bool, max_size: int | None, max_fragment: int | None
     ) -> None:
         self._masked = masked
+        # What decodes frames, in this order, and the reserved bits it goes by: see
+        # `Extension.marks`. Whether it decodes all of them.
+        self._extensions: tuple[Any, ...] | None = None
+        self._marks = 0
+        self._decodes_all = False
         self.limit(max_size, max_fragment)
         # The buffer that is being read, and the octets of a header cut in two.
         self._buffer: bytearray | None = None
@@ -72,8 +81,9 @@ class Reader:
         self._part: bytearray | None = None
         self._missing = 0
         self._key = 0
-        # The message whose fragments are coming.
+        # The message whose fragments are coming, and the reserved bits of the first.
         self._opcode = OP_CONT
+        self._marked = 0
         self._size = 0
         self._n_fragments = 0
         # The octets of a character that is not whole.
@@ -83,6 +93,22 @@ class Reader:
         """Set the limits, between two messages."""
         self._max_size = NO_LIMIT if max_size is None else max_size
         self._max_fragment = NO_LIMIT if max_fragment is None else max_fragment
+        # Encoded, a frame may be a little longer than decoded: the worst that
+        # deflate can do to octets at random is an eighth.
+        smaller = min(self._max_size, self._max_fragment)
+        self._max_encoded = smaller + smaller // 8 + 1024
+
+    def decode_with(self, extensions: Sequence[Any]) -> None:
+        """Have extensions decode what comes, from the last to the first.
+
+        Between two messages.
+        """
+        self._extensions = tuple(reversed(extensions)) or None
+        self._marks = 0
+        self._decodes_all = False
+        for extension in extensions:
+            self._marks |= extension.marks or 0x70
+            self._decodes_all = self._decodes_all or not extension.marks
 
     def load(self, buffer: bytearray, start: int, end: int) -> None:
         """Take the octets between ``start`` and ``end`` to read from."""
@@ -129,7 +155,7 @@ class Reader:
         first = buffer[position]
         second = buffer[position + 1]
         if first & 0x70 or first & 0x07 > 2 or first & 0x88 == 0x08:
-            check_first(first)
+            self._check_first(first)
         if (second & 0x80 != 0) != self._masked:
             check_mask_bit(second, self._masked)
         # 2. The rest of the length.
@@ -186,6 +212,16 @@ class Reader:
         check_length(form, n)
         return n
 
+    def _check_first(self, first: int) -> None:
+        # Section 5.2, of the reserved bits: "MUST be 0 unless an extension is
+        # negotiated that defines meanings for non-zero values." An extension that
+        # marks messages does so in their first frame (RFC 7692, section 6: bits
+        # "MUST NOT" be set on others, nor on control frames).
+        marked = first & self._marks
+        if marked and not self._decodes_all and (first & 0x08 or first & 0x0F == 0):
+            marked = 0
+        check_first(first & ~marked)
+
     def _begin_data(self, first: int, n: int) -> None:
         # Section 5.4: a message is one frame with an opcode, and, unless that
         # has FIN set, frames with opcode 0 up to one with FIN set; fragments of
@@ -200,7 +236,17 @@ class Reader:
             if self._opcode != OP_CONT:
                 raise ProtocolError("expected a continuation frame")
             self._opcode = first & 0x0F
+            self._marked = first & 0x70
             self._n_fragments = 1
+        if self._marked or self._decodes_all:
+            # The size that counts is that of what it stands for.
+            if n > self._max_encoded:
+                raise PayloadTooBig(n, self._max_size, self._size or None)
+            return
+        self._count(n)
+
+    def _count(self, n: int) -> None:
+        # Count octets of a data frame against the limits.
         if n > self._max_fragment:
             raise PayloadTooBig(n, self._max_fragment)
         # By subtraction: the sum could overflow.
@@ -225,7 +271,8 @@ class Reader:
         first = self._first
         part = self._part
         assert part is not None  # it is there while _first is
-        if not first & 0x08 and self._opcode == OP_TEXT:
+        encoded = self._is_encoded(first)
+        if not first & 0x08 and self._opcode == OP_TEXT and not encoded:
             self._check_text(buffer, start, end)
         append_bytes(part, buffer, start, end)
         self._position = end
@@ -235,6 +282,8 @@ class Reader:
             return None
         self._first = -1
         self._part = None
+        if encoded:
+            return self._decoded(first, part, 0, len(part))
         return self._checked(first, part, 0, len(part))
 
     def _check_text(self, buffer: bytearray, start: int, end: int) -> None:
@@ -248,9 +297,10 @@ class Reader:
 
     def _whole(self, first: int, buffer: bytearray, start: int, end: int) -> Event:
         # A frame whose payload lies in the buffer, unmasked, its text unchecked.
+        if self._extensions is not None and self._is_encoded(first):
+            return self._decoded(first, buffer, start, end)
         if first == 0x80 | OP_TEXT:
-            self._opcode = OP_CONT
-            self._size = 0
+            self._end_message()
             try:
                 return take_text(buffer, start, end)
             except UnicodeDecodeError:
@@ -259,13 +309,58 @@ class Reader:
             self._check_text(buffer, start, end)
         return self._checked(first, buffer, start, end)
 
+    def _is_encoded(self, first: int) -> bool:
+        # Whether an extension has to decode the frame.
+        return self._decodes_all or (self._marked != 0 and not first & 0x08)
+
+    def _decoded(self, first: int, buffer: bytearray, start: int, end: int) -> Event:
+        # A frame that extensions encoded, unmasked.
+        frame = Frame.__new__(Frame)
+        frame.first = first
+        frame.payload = take_bytes(buffer, start, end)
+        marked = 0 if first & 0x08 else self._marked
+        room = None
+        if self._max_size < NO_LIMIT or self._max_fragment < NO_LIMIT:
+            room = min(self._max_fragment, self._max_size - self._size)
+        for extension in self._extensions or ():
+            if not extension.marks or extension.marks & marked:
+                frame = extension.decode(frame, max_size=room)
+        first = frame.first
+        check_first(first)
+        if first & 0x08:
+            return frame
+        data = frame.data
+        self._count(len(data))
+        # The rest as if it had come like that.
+        return self._whole_decoded(first, data)
+
+    def _whole_decoded(self, first: int, data: bytes) -> Event:
+        # A data frame, decoded, its text unchecked.
+        if first == 0x80 | OP_BINARY:
+            self._end_message()
+            return data
+        if first == 0x80 | OP_TEXT:
+            self._end_message()
+            try:
+                return data.decode()
+            except UnicodeDecodeError:
+                raise InvalidText("invalid UTF-8") from None
+        fragment = bytearray(data)
+        if self._opcode == OP_TEXT:
+            self._check_text(fragment, 0, len(fragment))
+        return self._checked(first, fragment, 0, len(fragment))
+
+    def _end_message(self) -> None:
+        self._opcode = OP_CONT
+        self._marked = 0
+        self._size = 0
+
     def _checked(self, first: int, buffer: bytearray, start: int, end: int) -> Event:
         # The same once all of its text is checked.
         if first & 0x88 == 0x80:  # the last frame of a message
             if self._pending:  # it ends inside a character
                 raise InvalidText("invalid UTF-8")
-            self._opcode = OP_CONT
-            self._size = 0
+            self._end_message()
         if first == 0x80 | OP_TEXT:
             return take_text(buffer, start, end)
         data = take_bytes(buffer, start, end)

@@ -12,8 +12,10 @@ server say, gives it to `receive_request`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from ..exceptions import (
     InvalidHandshake,
@@ -32,7 +34,14 @@ from .base import Protocol
 from .codes import CONNECTING, Side, State
 from .datastructures import Headers
 from .handshake import build_response, check_request
-from .headers import parse_host, parse_subprotocol
+from .headers import (
+    ExtensionHeader,
+    ExtensionParameter,
+    build_extension,
+    parse_extension,
+    parse_host,
+    parse_subprotocol,
+)
 from .http11 import Request, RequestReader, Response
 from .origins import Origins, check_origin
 from .types import MaxSize
@@ -60,6 +69,7 @@ class ServerProtocol(Protocol):
         origins: who may connect; see `check_origin`.
         allowed_hosts: the names that the Host header may have;
             None is any.
+        extensions: factories of those we speak, the best first.
         subprotocols: those we speak, the best first; a client must offer one.
         select_subprotocol: chooses instead; it gets what the client offers.
         max_size: as in `Protocol`.
@@ -69,6 +79,8 @@ class ServerProtocol(Protocol):
         "_leftover",
         "_request_reader",
         "allowed_hosts",
+        "available_extensions",
+        "extensions_header",
         "handshake_exc",
         "origins",
         "request_head",
@@ -82,6 +94,7 @@ class ServerProtocol(Protocol):
         *,
         origins: Origins = "same",
         allowed_hosts: Sequence[str] | None = None,
+        extensions: Sequence[Any] | None = None,
         subprotocols: Sequence[str] | None = None,
         select_subprotocol: SelectSubprotocol | None = None,
         max_size: MaxSize = 2**20,
@@ -89,6 +102,9 @@ class ServerProtocol(Protocol):
         super().__init__(Side.SERVER, state=State.CONNECTING, max_size=max_size)
         self.origins = origins
         self.allowed_hosts = allowed_hosts
+        self.available_extensions = extensions
+        #: The Sec-WebSocket-Extensions header of the response; empty for none.
+        self.extensions_header = ""
         self.subprotocols = subprotocols
         self.select_subprotocol = select_subprotocol
         #: What was agreed on; None if there was nothing to.
@@ -135,6 +151,7 @@ class ServerProtocol(Protocol):
             key = check_request(request.headers)
             check_origin(request.headers, self.origins)
             self.subprotocol = self._negotiate_subprotocol(request.headers)
+            self._negotiate_extensions(request.headers)
         except InvalidHandshake as exc:
             self.handshake_exc = exc
             return refusal(exc)
@@ -148,6 +165,8 @@ class ServerProtocol(Protocol):
         """
         headers = Headers()
         build_response(headers, key)
+        if self.extensions_header:
+            headers["Sec-WebSocket-Extensions"] = self.extensions_header
         if self.subprotocol is not None:
             headers["Sec-WebSocket-Protocol"] = self.subprotocol
         return Response(101, "Switching Protocols", headers)
@@ -224,6 +243,40 @@ class ServerProtocol(Protocol):
         allowed = self.allowed_hosts
         if allowed is not None and host not in map(str.lower, allowed):
             raise InvalidHeader("Host", f"{host} (see the option allowed_hosts)")
+
+    def _negotiate_extensions(self, headers: Headers) -> None:
+        # Section 9.1: the client lists what it would use, in order of preference,
+        # and may offer one extension several times with other parameters. Our
+        # answer lists what we take, in the order in which it is applied.
+        if not self.available_extensions:
+            return
+        answer: list[ExtensionHeader] = []
+        accepted: list[Any] = []
+        for value in headers.get_all("Sec-WebSocket-Extensions"):
+            for name, offered in parse_extension(value):
+                params = self._accept_extension(name, offered, accepted)
+                if params is not None:
+                    answer.append((name, params))
+        if accepted:
+            # Interned: all connections with the same terms share one text.
+            self.extensions_header = sys.intern(build_extension(answer))
+            self.use(accepted)
+
+    def _accept_extension(
+        self, name: str, offered: list[ExtensionParameter], accepted: list[Any]
+    ) -> list[ExtensionParameter] | None:
+        # The parameters to answer one offer with; None if nobody accepts it, which
+        # is as if it had not been made.
+        for factory in self.available_extensions or ():
+            if factory.name == name:
+                try:
+                    answer = factory.process_request_params(offered, accepted)
+                except NegotiationError:
+                    continue
+                params: list[ExtensionParameter] = answer[0]
+                accepted.append(answer[1])
+                return params
+        return None
 
     def _negotiate_subprotocol(self, headers: Headers) -> str | None:
         # Section 4.2.2: "either a single value representing the subprotocol the

@@ -465,6 +465,34 @@ def test_what_follows_a_101_is_no_body(headers: bytes) -> None:
     assert response_of(data + b"\x81\x02hi") == response
 
 
+@pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1"])
+@pytest.mark.parametrize(
+    "headers", [b"", b"Content-Length: 2\r\n", b"Transfer-Encoding: chunked\r\n"]
+)
+@pytest.mark.parametrize("status_code", [200, 204, 299])
+def test_what_follows_a_2xx_to_connect_is_no_body(
+    status_code: int, headers: bytes, version: bytes
+) -> None:
+    data = version + b" %d Established\r\n" % status_code + headers + b"\r\n"
+    reader = ResponseReader(to_connect=True)
+    response = reader.feed(data + b"hi")
+    assert response is not None
+    assert response.status_code == status_code
+    assert response.body == b""
+    assert reader.leftover == b"hi"
+    assert reader.head_complete
+    assert reader.response_so_far() is response
+    assert feed_all(ResponseReader(to_connect=True), bytewise(data))[0] == response
+
+
+def test_refusal_to_connect() -> None:
+    reader = ResponseReader(to_connect=True)
+    response = reader.feed(REFUSAL)
+    assert response is not None
+    assert response.body == b"nope\n"
+    assert reader.leftover == b""
+
+
 def test_refusal() -> None:
     response = response_of(REFUSAL)
     assert (response.status_code, response.reason_phrase) == (404, "Not Found")

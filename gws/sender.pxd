@@ -1,0 +1,23 @@
+cimport cython
+
+from ._greenlets cimport getcurrent
+from .link cimport Link
+from .prepared cimport PreparedMessage, contiguous
+from .protocol.base cimport Protocol
+
+
+# Integers of C, set by the import of codes.py.
+cdef int OP_BINARY
+cdef int OP_CONT
+cdef int OP_PONG
+cdef int OP_TEXT
+cdef int OPEN
+
+
+cdef class Sender(Link):
+    cdef _wrote(self)
+    cdef _wait_until_buffered(self, Py_ssize_t limit)
+    cdef _raise_closed(self)
+    cdef _check_sendable(self)
+    @cython.locals(protocol=Protocol)
+    cpdef offer(self, PreparedMessage prepared)
