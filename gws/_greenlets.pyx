@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Greenlet's C interface: who is running, and a switch, without a method call.
+"""Greenlet's C interface: who is running, and a switch, without a method call; the thread.
 
 Its readable twin is ``greenlets.py``. It does not stand in the protocol's kernel,
 because the protocol may not import greenlet.
@@ -7,6 +7,9 @@ because the protocol may not import greenlet.
 
 from cpython.ref cimport Py_DECREF
 
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() noexcept
 
 cdef extern from "greenlet.h":
     ctypedef struct PyGreenlet:
@@ -30,3 +33,7 @@ cpdef getcurrent():
 cpdef int switch_to(greenlet) except -1:
     PyGreenlet_Switch(<PyGreenlet *> greenlet, NULL, NULL)
     return 0
+
+
+cpdef unsigned long thread_id() noexcept:
+    return PyThread_get_thread_ident()

@@ -65,12 +65,14 @@ class connect:
                 continue
 
     Each turn has a new connection; the one before is closed first, with 1000, and
-    so is the last when the loop is left. If that shall not wait for PyPy's collector,
-    or an exception that leaves the loop shall close with 1011, give the loop a
-    ``with iter(connect(uri)) as connections: for ws in connections: ...``. What goes
-    wrong while it opens is tried again if ``process_exception`` says so. After a
-    connection that was lost the next is opened at once, unless two of them in a row
-    lasted less than 5 s.
+    so is the last when the loop is left, by ``break`` or otherwise. What goes wrong
+    while it opens is tried again if ``process_exception`` says so. After a connection
+    that was lost the next is opened at once, unless two of them in a row lasted less
+    than 5 s. On PyPy, the end of a loop is noticed late; and no loop knows that an
+    exception ends it. For that, and to have it close with 1011 then:
+
+        with iter(connect("ws://localhost:8765/chat")) as connections:
+            for ws in connections: ...
 
     Redirects are followed, at most 10, never from wss to ws. Another origin is sent
     no Authorization, Cookie, Host or Proxy-Authorization of yours; with ``host``,
@@ -277,13 +279,11 @@ class connect:
             return exc
         uri = parse_uri(target)
         if self._opening.dialer.sock is not None:
-            return InvalidHandshake(f"no other socket for a redirect to {target}")
+            return InvalidHandshake("no other socket to follow a redirect with")
         if self.uri.secure and not uri.secure:
-            return SecurityError(f"redirect from wss to {target}")
+            return SecurityError("redirect from wss to ws")
         if self._opening.dialer.has_its_own_way and not is_same_origin(self.uri, uri):
-            return SecurityError(
-                f"redirect to {target}, another origin, but not by the way given"
-            )
+            return SecurityError("redirect to another origin, off the way given")
         return target
 
     def __enter__(self) -> ClientConnection:

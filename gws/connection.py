@@ -13,7 +13,12 @@ from typing import Any, NoReturn
 
 from gevent import Timeout, sleep
 
-from .exceptions import ConcurrencyError, ConnectionClosed, ConnectionClosedOK
+from .exceptions import (
+    ConcurrencyError,
+    ConnectionClosed,
+    ConnectionClosedOK,
+    InvalidState,
+)
 from .protocol.codes import CLOSED, CONNECTING, OPEN, CloseCode, State
 from .protocol.frames import Close
 from .sender import Sender
@@ -164,6 +169,7 @@ class Connection(Sender):
             ConnectionClosed: if the connection is closed.
             ConcurrencyError: if another greenlet receives, or from another thread.
             TimeoutError: after ``timeout``; the message that comes later is kept.
+            InvalidState: in a hook, before the connection is open.
             UnicodeDecodeError: with decode=True, if it is not UTF-8.
         """
         if timeout is None:
@@ -270,6 +276,8 @@ class Connection(Sender):
                 self._conclude()
             if self.protocol.state_number == CLOSED or self.protocol.deaf:
                 raise self.protocol.close_exc
+            if self.protocol.state_number == CONNECTING:
+                raise InvalidState("the opening handshake is not done")
             self._wait_input()
 
     def _resume_reading(self) -> None:

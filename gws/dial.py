@@ -90,8 +90,8 @@ def dial(
 def interleave(found: Iterable[AddressInfo]) -> list[AddressInfo]:
     """Order addresses by turns of family, beginning with that of the first.
 
-    RFC 8305 4: "If the first address in the sorted list is of a given family, the
-    next should be of the other family". The system has sorted them by RFC 6724.
+    RFC 8305 4: "Whichever address family is first in the list should be followed by
+    an address of the other address family". The system has sorted them by RFC 6724.
     """
     families: dict[int, list[AddressInfo]] = {}
     for info in dict.fromkeys(found):
@@ -246,7 +246,7 @@ def dial_unix(path: str | os.PathLike[str]) -> Any:
     return sock
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)  # it holds passwords
 class Dialer:
     """How to get to the server of a URI; see `connect` for what each of them is."""
 

@@ -1,4 +1,4 @@
-from .protocol._speedups cimport thread_id
+from ._greenlets cimport thread_id
 
 
 cdef class HubShare:

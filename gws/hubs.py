@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from .greenlets import thread_id
 from .keepalive import Deadlines
-from .protocol.mask import thread_id
 from .stream import read_buffer
 
 

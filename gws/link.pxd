@@ -1,9 +1,9 @@
 cimport cython
 
-from ._greenlets cimport getcurrent, switch_to
+from ._greenlets cimport getcurrent, switch_to, thread_id
 from .hubs cimport HubShare
 from .messages cimport Messages
-from .protocol._speedups cimport take_bytes, thread_id
+from .protocol._speedups cimport take_bytes
 from .protocol.base cimport Protocol
 from .protocol.frames cimport Frame
 from .stream cimport Stream
@@ -76,7 +76,7 @@ cdef class Link:
     cdef _settle_guarded(self)
     @cython.locals(protocol=Protocol, events=list)
     cdef _sort_events(self)
-    cdef _take_frame(self, Frame frame)
+    cdef _take_control_frame(self, Frame frame)
     cpdef _wake_receiver(self)
     cdef _switch_to_receiver(self)
     cdef _check_thread(self)

@@ -25,7 +25,7 @@ from gevent import get_hub
 from gevent.event import Event
 
 from .exceptions import ConcurrencyError
-from .greenlets import getcurrent, switch_to
+from .greenlets import getcurrent, switch_to, thread_id
 from .hubs import share_of
 from .keepalive import Entry, PingWaiter
 from .messages import Messages
@@ -41,7 +41,7 @@ from .protocol.codes import (
     CloseCode,
 )
 from .protocol.frames import Frame
-from .protocol.mask import take_bytes, thread_id
+from .protocol.mask import take_bytes
 from .protocol.reader import HEADROOM
 from .stream import Stream
 
@@ -313,20 +313,22 @@ class Link:
         protocol = self.protocol
         events = protocol.events
         for event in events:
-            if isinstance(event, Frame):
-                self._take_frame(event)
-            elif not isinstance(event, (str, bytes)):
+            if isinstance(event, Frame) and event.first & 0x08:
+                self._take_control_frame(event)
+            elif not isinstance(event, (Frame, str, bytes)):
                 self.handshake_event = event
-            elif not (self._dropping and self._messages.full()):
+            elif self._dropping and self._messages.full():
+                pass  # we are closing, and nobody has room for it
+            elif isinstance(event, Frame):
+                self._messages.put(event)
+            else:
                 self._messages.take([event])
         events.clear()
         protocol.mixed = False
 
-    def _take_frame(self, frame: Frame) -> None:
-        if not frame.first & 0x08:
-            if not (self._dropping and self._messages.full()):
-                self._messages.put(frame)
-        elif frame.first & 0x0F == OP_PONG:
+    def _take_control_frame(self, frame: Frame) -> None:
+        # Pings are answered by now, close frames taken.
+        if frame.first & 0x0F == OP_PONG:
             self._take_pong(frame.data)
 
     def _take_pong(self, data: bytes) -> None:

@@ -37,7 +37,7 @@ class ChallengeAuth(Protocol):
         """
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)  # it holds passwords
 class Opening:
     """What `connect` does with one URI."""
 
@@ -94,7 +94,7 @@ class Opening:
         challenged: ChallengeAuth | None = None
         if isinstance(auth, tuple) and len(auth) == 2:
             headers["Authorization"] = build_authorization_basic(*auth)
-        elif callable(getattr(auth, "authorization", None)):
+        elif hasattr(auth, "authorization") and not isinstance(auth, type):
             challenged = auth
         else:
             raise TypeError("auth must be (user, password) or a DigestAuth")

@@ -45,8 +45,8 @@ def location_of(response: Response, uri: WebSocketURI) -> str | None:
         # urljoin would drop it without a word.
         if "\t" in location:
             raise ValueError("a tab")
-        # RFC 9110 10.2.2: the value is "resolved relative to the target URI". Its
-        # fragment is nothing to ask a server for.
+        # RFC 9110 10.2.2: for a relative reference, "the final value is computed by
+        # resolving it against the target URI". Its fragment is not for a server.
         resolved = urldefrag(urljoin(base_of(uri), location)).url
         scheme = urlsplit(resolved).scheme
         target = _SCHEMES.get(scheme, scheme) + resolved[len(scheme) :]

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from werkzeug.routing import BaseConverter, Map, Rule
 
 from .handshake import ResponseLike, Settings, as_response
-from .options import Options, check_compression
+from .options import Options
 from .protocol.codes import CloseCode
 from .protocol.headers import validate_subprotocols
 from .protocol.http11 import Request, Response
@@ -346,12 +346,11 @@ def check_entry(entry: Entry) -> None:
 
 
 def check_options(options: dict[str, Any]) -> None:
-    """Check what was given to `Router.route`.
+    """Check what was given to `Router.route`; what can be read once is a list then.
 
     Raises:
         TypeError, ValueError: as `serve` does for the same options.
     """
-    check_compression(options.get("compression"))
     unknown = ", ".join(sorted(options.keys() - ROUTE_OPTIONS))
     if unknown:
         raise TypeError(f"not options of a route: {unknown}")
@@ -359,7 +358,10 @@ def check_options(options: dict[str, Any]) -> None:
         validate_subprotocols(options["subprotocols"])
     names = {field.name for field in dataclasses.fields(Options)}
     logger = logging.getLogger("gws.server")
-    Options(**{"logger": logger, **{n: v for n, v in options.items() if n in names}})
+    mine = {name: v for name, v in options.items() if name in names}
+    others = {name: v for name, v in options.items() if name not in names}
+    checked = Settings(Options(**{"logger": logger, **mine}), **others)
+    options.update({name: getattr(checked, name) for name in others})
 
 
 def name_of(handler: Callable[..., Any]) -> str | None:

@@ -7,6 +7,7 @@ from .protocol.base cimport Protocol
 
 
 # Integers of C, set by the import of codes.py.
+cdef int CONNECTING
 cdef int OP_BINARY
 cdef int OP_CONT
 cdef int OP_PONG

@@ -14,12 +14,20 @@ from typing import Any, NoReturn
 from gevent import Timeout
 from gevent.event import Event
 
-from .exceptions import ConcurrencyError, ProtocolError
+from .exceptions import ConcurrencyError, InvalidState, ProtocolError
 from .greenlets import getcurrent
 from .keepalive import PingWaiter
 from .link import Link
 from .prepared import PreparedMessage, contiguous
-from .protocol.codes import OP_BINARY, OP_CONT, OP_PONG, OP_TEXT, OPEN, CloseCode
+from .protocol.codes import (
+    CONNECTING,
+    OP_BINARY,
+    OP_CONT,
+    OP_PONG,
+    OP_TEXT,
+    OPEN,
+    CloseCode,
+)
 from .protocol.types import BytesLike
 
 
@@ -166,6 +174,8 @@ class Sender(Link):
             self._raise_closed()
 
     def _raise_closed(self) -> NoReturn:
+        if self.protocol.state_number == CONNECTING:
+            raise InvalidState("the opening handshake is not done")
         # The exception shall tell how it ended: wait, if we are still closing.
         if self.protocol.ending is not None:
             self._conclude()

@@ -205,6 +205,7 @@ class Server:
     def _open(self, sock: Any, address: Any) -> ServerConnection | None:
         # The TLS and the opening handshake, within open_timeout; None if they fail.
         ws: ServerConnection | None = None
+        logger = self._settings.options.logger
         timer = Timeout.start_new(self._settings.options.open_timeout)
         try:
             if sock.family != getattr(socket, "AF_UNIX", None):
@@ -220,14 +221,17 @@ class Server:
                 self._handshaking.discard(ws)
                 return ws
         except Timeout as exc:
-            if exc is not timer:
-                raise
-            self._settings.options.logger.debug("no handshake in time: %s", address)
+            status, text = 408, "The opening handshake took too long.\n"
+            if exc is timer:
+                logger.debug("no handshake in time: %s", address)
+            else:  # a hook's own
+                logger.error("opening handshake failed", exc_info=True)
+                status, text = 500, "The server failed; its log tells why.\n"
             if ws is not None and ws.state is State.CONNECTING:
-                ws.refuse(408, "The opening handshake took too long.\n")
+                ws.refuse(status, text)
         except OSError as exc:
             # TLS failed, or the peer has gone.
-            self._settings.options.logger.debug("no connection: %s: %s", address, exc)
+            logger.debug("no connection: %s: %s", address, exc)
         finally:
             timer.close()
             if ws is None:

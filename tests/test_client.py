@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import logging
 import socket as original_socket
 import ssl
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import gevent
 import pytest
+import trustme
 from gevent import socket
 from gevent.event import Event
 
@@ -34,6 +37,8 @@ from gws.exceptions import (
     InvalidHeader,
     InvalidHeaderValue,
     InvalidMessage,
+    InvalidProxy,
+    InvalidProxyStatus,
     InvalidUpgrade,
     NegotiationError,
     SecurityError,
@@ -195,6 +200,9 @@ URI = "ws://localhost/"
         (URI, {"max_size": -1}, ValueError),
         (URI, {"open_timeout": 0}, ValueError),
         (URI, {"no_such_option": 1}, TypeError),
+        (URI, {"timeout": 1}, TypeError),
+        (URI, {"host": "h", "unix_path": "p"}, ValueError),
+        (URI, {"proxy": "localhost"}, InvalidProxy),
     ],
 )
 def test_bad_arguments(uri: str, options: Any, error: type[Exception]) -> None:
@@ -253,6 +261,24 @@ def test_entering_twice() -> None:
             again.send("y")
             assert again.recv() == "y"
         assert server.n_accepted == 2
+
+
+def test_entering_twice_at_once() -> None:
+    over = Event()
+
+    def play(peer: RawPeer) -> None:
+        over.wait()
+        play_echo(peer)
+
+    with raw_server(play) as server:
+        recipe = connect(server.uri)
+        entering = gevent.spawn(recipe.__enter__)
+        gevent.sleep(0)
+        with pytest.raises(RuntimeError, match="entered already"):
+            recipe.__enter__()
+        over.set()
+        entering.get(timeout=LONG)
+        recipe.__exit__(None, None, None)
 
 
 def test_entering_again_after_a_failure() -> None:
@@ -380,6 +406,31 @@ def test_a_refusal_carries_the_whole_response(kind: str, stays: bool) -> None:
     assert caught.value.status_code == 403
     assert response.headers["X-Why"] == "because"
     assert response.body == b"body"
+
+
+def test_a_body_that_is_not_text() -> None:
+    body = gzip.compress(b"no")
+
+    def play(peer: RawPeer) -> None:
+        peer.read_head()
+        peer.write(TEXTS.encode(), b"Content-Encoding: gzip\r\n\r\n", body)
+
+    with raw_server(play) as server, pytest.raises(InvalidStatus) as caught:
+        connect(server.uri).open()
+    assert caught.value.response.body == body
+
+
+def test_a_body_after_101_is_frames() -> None:
+    def play(peer: RawPeer) -> None:
+        peer.accept(b"hello, hello", extra="Content-Length: 12\r\n")
+        assert peer.receive_close()[0] == 1002
+
+    with (
+        raw_server(play) as server,
+        connect(server.uri) as ws,
+        pytest.raises(ConnectionClosedError),
+    ):
+        ws.recv()
 
 
 def test_a_body_that_never_ends() -> None:
@@ -597,6 +648,22 @@ def test_certificates_are_verified(
             assert ws.recv() == "x"
 
 
+def test_certificates_of_nobody_and_of_the_past(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    past = authority.issue_cert("localhost", not_after=datetime(2020, 1, 1, tzinfo=UTC))
+    stranger = trustme.CA().issue_cert("localhost")
+    trusting = ssl.create_default_context(cafile=tmp_path / "ca.pem")
+    for certificate, reason in ((past, "expired"), (stranger, "unable to get local")):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        certificate.configure_cert(context)
+        with (
+            serve(echo, "127.0.0.1", 0, ssl=context) as server,
+            pytest.raises(ssl.SSLCertVerificationError, match=reason),
+        ):
+            connect(f"wss://localhost:{port_of(server)}/", ssl=trusting).open()
+
+
 def test_sni(tls_files: Path, client_context: ssl.SSLContext) -> None:
     names = []
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -651,9 +718,25 @@ def test_a_connected_socket() -> None:
         for module in (original_socket, socket):
             sock = module.create_connection(("127.0.0.1", server.port))
             with connect("ws://example.com/", sock=sock) as ws:
+                assert ws.stream.sock.getsockopt(
+                    original_socket.IPPROTO_TCP, original_socket.TCP_NODELAY
+                )
                 ws.send("x")
                 assert ws.recv() == "x"
             assert sock.fileno() == -1
+
+
+def test_one_end_of_a_pair_of_sockets() -> None:
+    one, other = socket.socketpair()
+    peer = RawPeer(other, masks=False)
+    playing = gevent.spawn(play_echo, peer)
+    playing.link(lambda _: peer.end())
+    with unix_connect(sock=one) as ws:
+        ws.send("x")
+        assert ws.recv() == "x"
+    playing.get(timeout=LONG)
+    with pytest.raises(TypeError, match="path"):
+        unix_connect()
 
 
 def test_a_socket_that_is_not_connected() -> None:
@@ -678,6 +761,37 @@ def test_a_unix_socket(
 def test_no_unix_socket(unix_path: str) -> None:
     with pytest.raises(FileNotFoundError):
         unix_connect(unix_path).open()
+
+
+# Through a proxy; what goes on there is in test_proxy.py
+
+
+def test_the_proxy_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch, unix_path: str
+) -> None:
+    asked = []
+
+    def refuse(peer: RawPeer) -> None:
+        asked.append(peer.read_head().split("\r\n")[0])
+        peer.write(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+
+    with raw_server(refuse) as proxy, raw_server(play_echo) as server:
+        monkeypatch.setenv("http_proxy", f"http://localhost:{proxy.port}")
+        monkeypatch.setenv("no_proxy", "")
+        with pytest.raises(InvalidProxyStatus):
+            connect("ws://example.com/").open()
+        with pytest.raises(InvalidProxyStatus):
+            connect("ws://example.com/", host="other.example", port=82).open()
+        expected = ["example.com:80", "other.example:82"]
+        assert asked == [f"CONNECT {each} HTTP/1.1" for each in expected]
+        with connect(server.uri, proxy=None) as ws:
+            assert ws.open
+        sock = socket.create_connection(("127.0.0.1", server.port))
+        with connect("ws://example.com/", sock=sock) as ws:
+            assert ws.open
+        with unix_serve(echo, unix_path), unix_connect(unix_path) as ws:
+            assert ws.open
+    assert len(asked) == 2
 
 
 # Many

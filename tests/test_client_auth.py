@@ -223,6 +223,7 @@ def test_an_authenticator_of_ones_own() -> None:
         ({"auth": "ann:secret"}, TypeError),
         ({"auth": ("ann",)}, TypeError),
         ({"auth": ["ann", "secret"]}, TypeError),
+        ({"auth": DigestAuth}, TypeError),
         ({"auth": ("a:b", "secret")}, ValueError),
         (
             {"auth": ("a", "b"), "additional_headers": {"authorization": "x"}},

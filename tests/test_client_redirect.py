@@ -345,3 +345,16 @@ def test_another_way_is_followed() -> None:
         log.locations["b"] = "ws://elsewhere.invalid/"
         with choosy(server.uri + "c") as ws:
             assert ws.path == "/c"
+
+
+def test_other_credentials_are_given() -> None:
+    class known(connect):
+        def process_redirect(self, exc: Exception) -> Exception | str:
+            target = super().process_redirect(exc)
+            return str(target).replace("//", "//ann:secret@")
+
+    log = Log(a="b")
+    with raw_server(log) as server, known(server.uri + "a") as ws:
+        assert ws.path == "/b"
+    basic = "Basic " + base64.b64encode(b"ann:secret").decode()
+    assert [headers(head, "Authorization") for head in log.heads] == [[], [basic]]

@@ -13,7 +13,7 @@ import gevent
 import pytest
 from gevent import socket
 
-from gws.dial import Dialer, dial, dial_unix, interleave
+from gws.dial import Dialer, dial, dial_unix, interleave, is_connected_to_itself
 from gws.exceptions import InvalidProxy
 
 from .conftest import live_greenlets
@@ -227,6 +227,18 @@ def test_interruptions(n: int) -> None:
             dial("name", 1, delay=0.001, resolve=resolve)
 
 
+def test_an_interruption_after_the_last_has_failed() -> None:
+    with black_hole() as hole:
+        resolve = resolver(info(hole), info(refused()))
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.05):
+            dial("name", 1, delay=0.001, resolve=resolve)
+
+
+def test_an_address_that_is_none_to_connect_to() -> None:
+    with pytest.raises(OSError, match="can't connect"):
+        dial("255.255.255.255", 1)
+
+
 # Where from
 
 
@@ -256,6 +268,11 @@ def test_a_connection_to_itself_is_none() -> None:
         sock.setsockopt(original_socket.SOL_SOCKET, original_socket.SO_REUSEADDR, 1)
         sock.bind(address)
         sock.listen()
+
+
+def test_what_is_connected_to_nothing_is_not_connected_to_itself() -> None:
+    with original_socket.socket() as sock:
+        assert not is_connected_to_itself(sock)
 
 
 # Unix sockets

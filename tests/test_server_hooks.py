@@ -18,8 +18,8 @@ import pytest
 from gevent import GreenletExit
 from gevent.event import Event
 
-from gws import Router, ServerConnection, serve
-from gws.exceptions import InvalidOrigin, NegotiationError
+from gws import Router, ServerConnection, connect, serve
+from gws.exceptions import InvalidOrigin, InvalidState, NegotiationError
 from gws.protocol.datastructures import Headers
 from gws.protocol.http11 import Request, Response
 
@@ -257,6 +257,30 @@ def test_process_response_takes_back_a_101(in_place: bool) -> None:
     assert handled == []
 
 
+@pytest.mark.parametrize(
+    ("data", "options", "code"),
+    [
+        (request(headers=""), {}, 426),
+        (b"GET", {"open_timeout": 0.05}, 408),
+        (request(), {"process_request": lambda ws, request: (200, COOKIES, b"")}, 200),
+    ],
+)
+def test_the_response_that_refused_can_be_seen(
+    data: bytes, options: Any, code: int
+) -> None:
+    made = []
+
+    def create_connection(*args: Any) -> ServerConnection:
+        made.append(ServerConnection(*args))
+        return made[0]
+
+    with asking(data, create_connection=create_connection, **options) as (_, head):
+        (ws,) = made
+        assert (status(head), ws.response.status_code) == (code, code)
+        for name in ("Date", "Server", "Connection", "Set-Cookie"):
+            assert ws.response_headers.get_all(name) == headers(head, name)
+
+
 # Mistakes
 
 
@@ -364,39 +388,38 @@ def test_mistakes_of_hooks(
     assert message in str(record.exc_info[1])
 
 
-@pytest.mark.parametrize("code", [101, 100])
-def test_process_response_can_not_accept_what_was_refused(
-    code: int, caplog: pytest.LogCaptureFixture
-) -> None:
+ACCEPTING = [
+    with_status(101),
+    with_status(100),
+    lambda ws, request, response: Response(101, "OK", Headers()),
+]
+
+
+@pytest.mark.parametrize("hook", ACCEPTING)
+def test_process_response_can_not_accept_what_was_refused(hook: Any) -> None:
     handled = []
-    full = {"max_connections": 1}
-    accepting = Response(101, "OK", Headers())
-    for hook in (with_status(code), lambda ws, request, response: accepting):
-        refused, _ = answer(
-            request(headers=HANDSHAKE + "Origin: null\r\n"),
-            handled.append,
-            process_response=hook,
-        )
-        assert refused == 500
-        hook_then = hook
-
-        def only_refusals(
-            ws: Any, request: Any, response: Response, hook: Any = hook_then
-        ) -> Any:
-            return None if response.status_code == 101 else hook(ws, request, response)
-
-        with (
-            serve(
-                wait, "127.0.0.1", 0, process_response=only_refusals, **full
-            ) as server,
-            raw_client(server) as first,
-            raw_client(server) as second,
-        ):
-            first.ask()
-            second.write(request())
-            assert status(second.read_head()) == 500
+    data = request(headers=HANDSHAKE + "Origin: null\r\n")
+    assert answer(data, handled.append, process_response=hook)[0] == 500
     assert handled == []
-    assert all(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.parametrize("hook", ACCEPTING)
+def test_process_response_can_not_accept_what_there_is_no_room_for(hook: Any) -> None:
+    def process_response(ws: Any, request: Any, response: Response) -> Any:
+        return hook(ws, request, response) if response.status_code == 503 else None
+
+    with (
+        serve(
+            wait, "127.0.0.1", 0, process_response=process_response, max_connections=1
+        ) as server,
+        raw_client(server) as first,
+        raw_client(server) as second,
+    ):
+        first.ask()
+        second.write(request())
+        assert status(second.read_head()) == 500
+        second.read_to_end()
+        assert len(server.connections) == 1
 
 
 def test_a_date_twice_is_sent_as_it_is() -> None:
@@ -640,9 +663,7 @@ def test_the_log_says_which_option_refused_an_origin(
     assert "the option origins" in record.getMessage()
 
 
-def test_a_hook_may_refuse_an_origin_by_itself(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_hook_may_refuse_an_origin_by_itself() -> None:
     def select_subprotocol(ws: Any, offered: Any) -> str:
         raise InvalidOrigin(ws.request_headers["Origin"])
 
@@ -678,7 +699,6 @@ def test_a_hook_closes_the_connection(
         peer.write(request())
         assert peer.read_to_end() == b""
         assert len(ended) == 1
-        assert server.wait_closed(0) is False
         assert server.connections == set()
     assert handled == []
     assert [bool(r.exc_info) for r in caplog.records] == [True] * (then == "raises")
@@ -779,3 +799,67 @@ def test_shutdown_stops_a_hook_that_blocks(caplog: pytest.LogCaptureFixture) -> 
         assert (status(head), len(headers(head, "Retry-After"))) == (503, 1)
         peer.read_to_end()
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"origins": ["a.example"]},
+        {"extra_headers": {"X": "a\r\nb: c"}},
+        {"server_header": "a\0"},
+        {"process_response": "x"},
+    ],
+)
+def test_mistakes_that_a_route_can_see(options: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        Router().route("/", **options)
+
+
+def test_what_a_route_can_read_once() -> None:
+    router = Router()
+    router.route("/", origins=iter(["http://a"]), extra_headers=iter(COOKIES))(wait)
+    data = request(headers=HANDSHAKE + "Origin: http://a\r\n")
+    for _ in range(2):
+        with asking(data, router) as (_, head):
+            assert headers(head, "Set-Cookie") == ["a=1", "b=2"]
+
+
+@pytest.mark.parametrize("option", HOOKS)
+def test_a_timeout_of_a_hook_is_a_mistake(
+    option: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def hook(*args: Any) -> None:
+        with gevent.Timeout(0.001):
+            Event().wait()
+
+    caplog.set_level(logging.WARNING)
+    assert answer(**{option: hook})[0] == 500
+    (record,) = caplog.records
+    assert (record.levelno, bool(record.exc_info)) == (logging.ERROR, True)
+
+
+@pytest.mark.parametrize("use", ["recv", "send", "ping", "iterate"])
+def test_nothing_can_be_sent_or_received_before_the_handshake_is_done(
+    use: str,
+) -> None:
+    uses = {
+        "recv": lambda ws: ws.recv(),
+        "send": lambda ws: ws.send("x"),
+        "ping": lambda ws: ws.ping(),
+        "iterate": lambda ws: next(iter(ws)),
+    }
+    errors = []
+
+    def hook(ws: Any, request: Any) -> None:
+        try:
+            uses[use](ws)
+        except InvalidState as exc:
+            errors.append(str(exc))
+
+    with serve(
+        lambda ws: ws.send("open"), "127.0.0.1", 0, process_request=hook
+    ) as server:
+        port = server.sockets[0].getsockname()[1]
+        with connect(f"ws://127.0.0.1:{port}") as ws:
+            assert ws.recv() == "open"
+    assert errors == ["the opening handshake is not done"]

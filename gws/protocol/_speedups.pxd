@@ -12,4 +12,3 @@ cpdef bytes check_utf8(bytes pending, bytearray buffer, Py_ssize_t start, Py_ssi
 cpdef int append_frame(bytearray out, int first, object payload, bint masked, uint32_t key) except -1
 cpdef Py_ssize_t recv_fd(int fd, bytearray buffer, Py_ssize_t start) except -2
 cpdef Py_ssize_t send_fd(int fd, bytearray buffer) except -2
-cpdef unsigned long thread_id() noexcept

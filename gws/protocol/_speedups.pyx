@@ -30,7 +30,6 @@ from libc.string cimport memcpy
 
 cdef extern from "Python.h":
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
-    unsigned long PyThread_get_thread_ident() noexcept
 
 cdef extern from "sys/socket.h" nogil:
     ssize_t recv(int fd, void *buffer, size_t length, int flags)
@@ -265,6 +264,3 @@ cpdef Py_ssize_t send_fd(int fd, bytearray buffer) except -2:
             PyErr_SetFromErrno(OSError)
         PyErr_CheckSignals()
 
-
-cpdef unsigned long thread_id() noexcept:
-    return PyThread_get_thread_ident()

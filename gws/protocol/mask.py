@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import codecs
 import os
-from _thread import get_ident as thread_id
 
 
 __all__ = [
@@ -26,7 +25,6 @@ __all__ = [
     "send_fd",
     "take_bytes",
     "take_text",
-    "thread_id",
     "unmask",
 ]
 

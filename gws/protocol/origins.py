@@ -30,7 +30,7 @@ def checked_origins(origins: object) -> Origins:
         TypeError: if it is something else.
         ValueError: if a member of a list could never be equal to an origin.
     """
-    if origins == "same" or origins == "*":
+    if isinstance(origins, str) and origins in ("same", "*"):
         return origins
     if isinstance(origins, (str, bytes)) or not isinstance(origins, Iterable):
         raise TypeError('origins must be "same", "*" or a list')

@@ -1,4 +1,4 @@
-"""Extensions in the protocol: what they are given, what they may do, how they are agreed.
+"""Extensions in the protocol: what they are given, what they may do, how agreed.
 
 The extensions here are made for the purpose; permessage-deflate has tests of its own.
 """
@@ -262,7 +262,9 @@ VIOLATIONS = [
 
 
 @pytest.mark.parametrize(
-    ("frames", "code"), [case[1:] for case in VIOLATIONS], ids=[c[0] for c in VIOLATIONS]
+    ("frames", "code"),
+    [case[1:] for case in VIOLATIONS],
+    ids=[c[0] for c in VIOLATIONS],
 )
 def test_violations(frames: list[tuple[int, bytes]], code: int) -> None:
     for data in [masked(*frames)], [bytes([x]) for x in masked(*frames)]:

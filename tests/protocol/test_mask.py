@@ -8,7 +8,6 @@ import contextlib
 import importlib
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -382,7 +381,3 @@ def test_a_descriptor_that_is_closed(kernel: ModuleType) -> None:
         kernel.recv_fd(reader, bytearray(8), 0)
     with pytest.raises(OSError, match="Bad file descriptor"):
         kernel.send_fd(writer, bytearray(b"data"))
-
-
-def test_thread_id(kernel: ModuleType) -> None:
-    assert kernel.thread_id() == threading.get_ident()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
 from gws.exceptions import InvalidHeader, InvalidOrigin
 from gws.protocol.datastructures import Headers
-from gws.protocol.origins import Origins, check_origin
+from gws.protocol.origins import Origins, check_origin, checked_origins
 
 
 def check(origin: str | None, origins: Origins, host: str = "example.com") -> bool:
@@ -156,6 +157,61 @@ def test_listed(origin: str | None, origins: Origins) -> None:
 )
 def test_not_listed(origin: str | None, origins: Origins) -> None:
     assert not check(origin, origins)
+
+
+PATTERN = re.compile(r"https://\w+\.good\.com")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("same", "same"),
+        ("*", "*"),
+        ([], ()),
+        ([GOOD, None, PATTERN], (GOOD, None, PATTERN)),
+        ((GOOD,), (GOOD,)),
+        ({GOOD}, (GOOD,)),
+        (iter([GOOD, "null"]), (GOOD, "null")),
+        (["file://", "app://a.b", "HTTP://[::1]:80"],) * 2,
+    ],
+)
+def test_options_that_make_sense(given: Any, expected: Any) -> None:
+    checked = checked_origins(given)
+    assert checked == (tuple(expected) if isinstance(expected, list) else expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        (None, TypeError),
+        (True, TypeError),
+        (5, TypeError),
+        (GOOD, TypeError),
+        ("", TypeError),
+        ("SAME", TypeError),
+        (b"same", TypeError),
+        (PATTERN, TypeError),
+        ([5], TypeError),
+        ([b"https://good.com"], TypeError),
+        ([re.compile(b"https://good.com")], TypeError),
+        # Strings that no Origin header is ever equal to.
+        (["*"], ValueError),
+        (["same"], ValueError),
+        ([""], ValueError),
+        (["good.com"], ValueError),
+        (["//good.com"], ValueError),
+        (["https://good.com/"], ValueError),
+        (["https://good.com/path"], ValueError),
+        (["https://*.good.com"], ValueError),
+        (["https://user@good.com"], ValueError),
+        (["https://good.com:99999"], ValueError),
+        (["https://g\xf6\xf6d.com"], ValueError),
+        ([GOOD, "NULL"], ValueError),
+    ],
+)
+def test_options_that_make_no_sense(given: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="origin"):
+        checked_origins(given)
 
 
 @pytest.mark.parametrize("origins", ["same", "*", ["http://a.com", "http://b.com"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,9 @@ import gws.testing
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
+
+#: Only the plugin that the page names: others take a second to be imported.
+ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 PYTEST = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", "-W", "error"]
 
@@ -22,7 +26,9 @@ def test_every_snippet(tmp_path: Path) -> None:
     module = "\n\n".join(snippets)
     tmp_path.joinpath("conftest.py").write_text(plugins)
     tmp_path.joinpath("test_page.py").write_text(module)
-    run = subprocess.run(PYTEST, cwd=tmp_path, capture_output=True, text=True)
+    run = subprocess.run(
+        PYTEST, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True
+    )
     n = len(re.findall(r"^def test_", module, re.MULTILINE))
     assert f"{n} passed" in run.stdout.splitlines()[-1], run.stdout + run.stderr
     assert run.stderr == ""

@@ -28,6 +28,8 @@ from gws.testing import (
 )
 from gws.testing.octets import HANDSHAKE, header, headers
 
+from ..wire import LONG
+
 
 pytestmark = pytest.mark.usefixtures("leakcheck")
 
@@ -36,9 +38,16 @@ pytestmark = pytest.mark.usefixtures("leakcheck")
 def two() -> Iterator[tuple[RawPeer, RawPeer]]:
     """A client and a server, both by hand."""
     one, other = socket.socketpair()
-    yield RawPeer(one, timeout=0.05), RawPeer(other, masks=False, timeout=0.05)
+    yield RawPeer(one), RawPeer(other, masks=False)
     one.close()
     other.close()
+
+
+@pytest.fixture
+def impatient(two: tuple[RawPeer, RawPeer]) -> tuple[RawPeer, RawPeer]:
+    """The same, for those that wait for what does not come."""
+    client, server = two
+    return RawPeer(client.sock, timeout=0.01), RawPeer(server.sock, False, 0.01)
 
 
 # Octets
@@ -66,7 +75,7 @@ def test_frames_there_and_back(two: Any, n: int) -> None:
     for sender, receiver in (two, two[::-1]):
         writer = gevent.spawn(sender.send, TEXT, b"x" * n)
         assert receiver.receive() == (TEXT, b"x" * n)
-        writer.get(timeout=1)
+        writer.get(timeout=LONG)
 
 
 def test_first_octets(two: Any) -> None:
@@ -102,16 +111,16 @@ def test_what_is_not_right(two: Any, octets: bytes, receive: str, text: str) -> 
         getattr(two[1], receive)()
 
 
-def test_what_does_not_come(two: Any) -> None:
-    two[0].write(b"\x81")
+def test_what_does_not_come(impatient: Any) -> None:
+    impatient[0].write(b"\x81")
     with pytest.raises(TimeoutError) as caught:
-        two[1].receive()
-    text = r"2 octets did not come within 0.05 s, only 1 octets: b'\x81'"
+        impatient[1].receive()
+    text = r"2 octets did not come within 0.01 s, only 1 octets: b'\x81'"
     assert str(caught.value) == text
     with pytest.raises(TimeoutError, match="the end of an HTTP head did not come"):
-        two[1].read_head()
+        impatient[1].read_head()
     with pytest.raises(TimeoutError, match="the end of the stream did not come"):
-        two[1].read_to_end()
+        impatient[1].read_to_end()
 
 
 def test_what_is_cut_off(two: Any) -> None:
@@ -127,9 +136,9 @@ def test_what_is_cut_off(two: Any) -> None:
     assert two[0].receive() == (TEXT, b"x")
 
 
-def test_what_is_not_taken(two: Any) -> None:
-    with pytest.raises(TimeoutError, match=r"not taken within 0\.05 s"):
-        two[0].write(bytes(2**24))
+def test_what_is_not_taken(impatient: Any) -> None:
+    with pytest.raises(TimeoutError, match=r"not taken within 0\.01 s"):
+        impatient[0].write(bytes(2**24))
 
 
 # The opening handshake by hand
@@ -141,7 +150,7 @@ def test_opening_by_hand_on_both_sides(two: Any) -> None:
     head = client.ask(request("/path", HANDSHAKE + "Cookie: c\r\n", host="example.com"))
     assert header(head, "a") == "b"
     assert client.receive() == (TEXT, b"x")
-    asked = accepting.get(timeout=1)
+    asked = accepting.get(timeout=LONG)
     assert asked.startswith("GET /path HTTP/1.1\r\n")
     assert header(asked, "Host") == "example.com"
     assert headers(asked, "Cookie") == ["c"]
@@ -208,8 +217,8 @@ def test_what_its_handler_raises() -> None:
 
 def test_a_handler_that_does_not_end() -> None:
     with (
-        pytest.raises(TimeoutError, match=r"has not ended within 0\.05 s"),
-        raw_connect_to(lambda ws: gevent.sleep(100), timeout=0.05) as peer,
+        pytest.raises(TimeoutError, match=r"has not ended within 0\.3 s"),
+        raw_connect_to(lambda ws: gevent.sleep(100), timeout=0.3) as peer,
     ):
         peer.ask()
 
@@ -219,7 +228,7 @@ def test_a_handler_and_a_connection_that_do_not_end() -> None:
     with (
         pytest.raises(TimeoutError, match="has not ended"),
         raw_connect_to(
-            lambda ws: gevent.sleep(100), timeout=0.05, close_timeout=None
+            lambda ws: gevent.sleep(100), timeout=0.3, close_timeout=None
         ) as peer,
     ):
         peer.ask()
@@ -234,7 +243,7 @@ def test_a_peer_of_a_server() -> None:
     packed = frame(TEXT, b"early")
     with server_pair(packed, path="/a?b", max_size=10) as (ws, peer):
         assert ws.path == "/a?b"
-        assert ws.recv(timeout=1) == "early"
+        assert ws.recv(timeout=LONG) == "early"
         ws.ping("x")
         assert peer.receive() == (PING, b"x")
     assert ws.closed
@@ -250,7 +259,7 @@ def test_a_peer_of_a_client() -> None:
     ) as (ws, peer):
         assert ws.path == "/a?b"
         assert ws.subprotocol == "p"
-        assert ws.recv(timeout=1) == "early"
+        assert ws.recv(timeout=LONG) == "early"
         ws.pong("x")
         assert peer.receive() == (PONG, b"x")
     assert ws.closed
@@ -292,7 +301,7 @@ def test_a_client_that_does_not_accept_the_answer() -> None:
 
 def test_a_connection_that_does_not_close() -> None:
     # Its peer keeps a copy of the socket, which keeps the connection open.
-    with client_pair(close_timeout=None, timeout=0.05) as (ws, peer):
+    with client_pair(close_timeout=None, timeout=0.3) as (ws, peer):
         copy = peer.sock.dup()
     assert ws.closed
     copy.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from gws.testing import FakeClock
+
+from ..wire import LONG
 
 
 pytest_plugins = ["gws.testing.plugin"]
@@ -39,7 +42,7 @@ def test_connections_to_handlers(websocket_connect: Callable[..., Any]) -> None:
         ws = websocket_connect(upper, path)
         CONNECTIONS.append(ws)
         ws.send("x")
-        assert ws.recv(timeout=1) == "X"
+        assert ws.recv(timeout=LONG) == "X"
         assert ws.path == path
     assert all(ws.open for ws in CONNECTIONS)
 
@@ -49,7 +52,7 @@ def test_pairs(websocket_pair: Callable[..., Any]) -> None:
         client, server = websocket_pair(path)
         CONNECTIONS.extend([client, server])
         client.send("x")
-        assert server.recv(timeout=1) == "x"
+        assert server.recv(timeout=LONG) == "x"
         assert server.path == path
     assert all(ws.open for ws in CONNECTIONS)
 
@@ -77,6 +80,10 @@ def test_it(websocket_connect):
 """
     )
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    # Other plugins take a second to be imported.
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    run = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert "LookupError: no such thing" in run.stdout
     assert "1 passed, 1 error" in run.stdout.splitlines()[-1]
