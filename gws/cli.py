@@ -294,7 +294,7 @@ def connect(
             origin=origin,
             ssl=unverified_tls() if insecure else None,
         ).open()
-    except (WebSocketException, OSError, ValueError) as exc:
+    except (WebSocketException, OSError, ValueError, ImportError) as exc:
         raise click.ClickException(terminal.escape(reason(exc))) from None
     click.echo(f"Connected to {uri}.", err=True)
     # Whatever the encoding of the output lacks is escaped, too.
