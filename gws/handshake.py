@@ -246,6 +246,30 @@ class ServerConnection(Connection):
         self.logger.debug("no opening handshake from %s: %s", self.remote_address, why)
         return False
 
+    def answer(self, request: Request, handler: Any) -> Response:
+        """Return the answer to a request, which is still to be sent.
+
+        Args:
+            handler: as for `open_handshake`.
+        """
+        self._path = request.path
+        try:
+            response = self._answer(request, handler)
+            self.protocol.complete(response)
+            head = response.serialize()
+        except Exception:
+            self.logger.error("opening handshake failed", exc_info=True)
+            text = "The server failed; its log tells why.\n"
+            response = self._make_refusal(500, text)
+        if response.status_code != 101:
+            self._refusal = response
+            self._log_refusal(response)
+        elif self.settings.process_response or self.settings.extra_headers:
+            self._response_head = head
+        else:
+            self._date = response.headers["Date"]
+        return response
+
     def refuse(self, status: int, text: str) -> None:
         """Answer without waiting for the request any longer."""
         self._refusal = self._make_refusal(status, text)
@@ -255,31 +279,14 @@ class ServerConnection(Connection):
     # Private methods
 
     def _open(self, request: Request, handler: Any) -> bool:
-        logger = self.logger
-        self._path = request.path
         self.stream.pause()
-        try:
-            response = self._answer(request, handler)
-            self.protocol.complete(response)
-            head = response.serialize()
-        except Exception:
-            logger.error("opening handshake failed", exc_info=True)
-            text = "The server failed; its log tells why.\n"
-            response = self._make_refusal(500, text)
+        response = self.answer(request, handler)
         if self.state is not State.CONNECTING:
             return False  # a hook closed it, or the server, which shuts down
         self.protocol.send_response(response)
-        is_open = response.status_code == 101
-        if not is_open:
-            self._refusal = response
-            self._log_refusal(response)
-        elif self.settings.process_response or self.settings.extra_headers:
-            self._response_head = head
-        else:
-            self._date = response.headers["Date"]
         self.stream.resume()
         self.process_events()
-        return is_open
+        return response.status_code == 101
 
     def _answer(self, request: Request, handler: Any) -> Response:
         response = self._decide(request, handler)

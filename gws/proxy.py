@@ -163,9 +163,10 @@ def _configured(uri: WebSocketURI) -> str | None:
     # For what systems configure in other ways, and for entries that we do not know.
     if urllib.request.proxy_bypass(f"{uri.host}:{uri.port}"):
         return None
-    # RFC 6455 4.1 item 3: of the proxies configured, SOCKS5 "SHOULD" be preferred,
-    # then the one for HTTPS, then the one for HTTP. One for WebSocket alone is
-    # surely meant; one for everything is meant if there is no other.
+    # RFC 6455 4.1: implementations are "encouraged to use a SOCKS5 proxy for WebSocket
+    # connections, if available, or failing that, to prefer the proxy configured for
+    # HTTPS connections over the proxy configured for HTTP connections." One for
+    # WebSocket alone is surely meant; one for everything, if there is no other.
     names: tuple[str, ...]
     if uri.secure:
         names = ("wss", "socks", "https", "all")
@@ -317,17 +318,16 @@ def _open_socks(
     sock = gevent_socket.socket(sock.family, sock.type, sock.proto, sock.detach())
     sock.settimeout(None)
     kind = "SOCKS4" if proxy.scheme.startswith("socks4") else "SOCKS5"
-    through = python_socks.sync.Proxy(
-        python_socks.ProxyType[kind],
-        proxy.host,
-        proxy.port,
-        proxy.username,
-        proxy.password,
-        rdns=True,
-        forward=_Dialled(sock),  # type: ignore[arg-type]
-    )
     try:
-        through.connect(host, port)
+        python_socks.sync.Proxy(
+            python_socks.ProxyType[kind],
+            proxy.host,
+            proxy.port,
+            proxy.username,
+            proxy.password,
+            rdns=True,
+            forward=_Dialled(sock),  # type: ignore[arg-type]
+        ).connect(host, port)
     except BaseException as exc:
         sock.close()
         # Junk makes it raise some ValueError.

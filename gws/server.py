@@ -18,8 +18,8 @@ from typing import Any
 from gevent import GreenletExit, Timeout, getcurrent, kill
 from gevent.event import Event
 
-from .exceptions import ConnectionClosed
 from .extensions import ServerExtensionFactory
+from .handling import handle
 from .handshake import SERVER as SERVER
 from .handshake import ServerConnection as ServerConnection
 from .handshake import Settings
@@ -195,7 +195,7 @@ class Server:
         try:
             ws = self._open(sock, address)
             if ws is not None:
-                self._handle(ws)
+                handle(ws)
         except GreenletExit:
             pass
         finally:
@@ -239,34 +239,6 @@ class Server:
         if ws is not None:
             ws.close()
         return None
-
-    def _handle(self, ws: ServerConnection) -> None:
-        # Run the handler, then close.
-        logger = ws.logger
-        logger.info("connection open: %s", ws.remote_address)
-        code = CloseCode.INTERNAL_ERROR
-        try:
-            ws.start_keepalive()
-            assert ws.handler is not None  # open_handshake sets it
-            if ws.handler_kwargs:
-                ws.handler(ws, **ws.handler_kwargs)
-            else:
-                # Micro-optimization: a plain call does not nest in C, which saves
-                # an idle connection 0.6 KB of stack.
-                ws.handler(ws)
-            code = CloseCode.NORMAL_CLOSURE
-        except ConnectionClosed as exc:
-            if ws.open:  # it was not this connection that closed
-                logger.error("connection handler failed", exc_info=True)
-            else:
-                logger.debug("handler ended: %s", exc)
-        except GreenletExit:
-            code = CloseCode.GOING_AWAY
-        except (Exception, Timeout):
-            logger.error("connection handler failed", exc_info=True)
-        finally:
-            ws.close(code)
-            logger.info("connection closed: %s", ws.remote_address)
 
 
 def serve(

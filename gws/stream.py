@@ -87,13 +87,21 @@ class Stream:
         # This direction has ended.
         self._shut = False
 
+    def move(self, sock: Any) -> None:
+        """Use another object for the same descriptor; before `start`.
+
+        What a server accepted for itself becomes ours so.
+        """
+        self.sock = sock
+
     def start(self, on_readable: Callable[[], None]) -> None:
         """Call ``on_readable`` in the hub whenever there is something to read."""
         self._on_readable = on_readable
         self._read_watcher = self._loop.io(self._fd, READ)
         self._read_watcher.start(on_readable)
         if self._tls:
-            # What came with the end of the TLS handshake may be decrypted already.
+            # Somebody who read from it before, a WSGI server say, or the outer one
+            # of two connections may have left octets that no watcher tells of.
             self._more = True
             self._loop.run_callback(self._read_more)
 

@@ -81,7 +81,7 @@ def _read_response(sock: Any, reader: ResponseReader) -> Response:
         while response is None:
             data = _when_ready(wait_read, sock, sock.recv, 2**16)
             response = reader.feed(data) if data else reader.feed_eof()
-            if grace is None and reader.head_complete:
+            if response is None and grace is None and reader.head_complete:
                 grace = Timeout.start_new(BODY_TIMEOUT)
     except Timeout as exc:
         response = reader.response_so_far()

@@ -69,7 +69,9 @@ def plain_pair() -> tuple[Any, Any]:
     return socket.socketpair()
 
 
-@pytest.fixture(params=["plain", "tls", "tls of gevent", "methods"])
+@pytest.fixture(
+    params=["plain", "tls", "tls of gevent", "tls in tls", "tls in gevent", "methods"]
+)
 def ends(
     request: pytest.FixtureRequest, tls_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[End, End]]:
@@ -81,9 +83,10 @@ def ends(
         server.load_cert_chain(tls_files / "server.pem")
         client = module.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         client.load_verify_locations(tls_files / "ca.pem")
-        wrapping = gevent.spawn(wrap_tls, one, server, server_side=True)
-        two = wrap_tls(two, client, server_side=False, server_hostname="localhost")
-        one = wrapping.get(timeout=LONG)
+        for _ in range(2 if "in" in request.param else 1):
+            wrapping = gevent.spawn(wrap_tls, one, server, server_side=True)
+            two = wrap_tls(two, client, server_side=False, server_hostname="localhost")
+            one = wrapping.get(timeout=LONG)
     if request.param == "methods":
         monkeypatch.setattr(os, "name", "nt")
     pair = End(one), End(two)

@@ -1,0 +1,42 @@
+"""An open connection in: its handler runs, then it is closed, whatever happened."""
+
+from __future__ import annotations
+
+from gevent import GreenletExit, Timeout
+
+from .exceptions import ConnectionClosed
+from .handshake import ServerConnection
+from .protocol.codes import CloseCode
+
+
+def handle(ws: ServerConnection) -> None:
+    """Run the handler of an open connection in this greenlet, then close.
+
+    The close code is 1000, or 1011 if the handler raised, or 1001 if it was killed.
+    A handler that ends because its connection did has done nothing wrong.
+    """
+    logger = ws.logger
+    logger.info("connection open: %s", ws.remote_address)
+    code = CloseCode.INTERNAL_ERROR
+    try:
+        ws.start_keepalive()
+        assert ws.handler is not None  # the opening handshake sets it
+        if ws.handler_kwargs:
+            ws.handler(ws, **ws.handler_kwargs)
+        else:
+            # Micro-optimization: a plain call does not nest in C, which saves
+            # an idle connection 0.6 KB of stack.
+            ws.handler(ws)
+        code = CloseCode.NORMAL_CLOSURE
+    except ConnectionClosed as exc:
+        if ws.open:  # it was not this connection that closed
+            logger.error("connection handler failed", exc_info=True)
+        else:
+            logger.debug("handler ended: %s", exc)
+    except GreenletExit:
+        code = CloseCode.GOING_AWAY
+    except (Exception, Timeout):
+        logger.error("connection handler failed", exc_info=True)
+    finally:
+        ws.close(code)
+        logger.info("connection closed: %s", ws.remote_address)
