@@ -104,8 +104,12 @@ static void queue_request(struct connection *c, const struct target *target)
                           "Upgrade: websocket\r\n"
                           "Connection: Upgrade\r\n"
                           "Sec-WebSocket-Key: %s\r\n"
-                          "Sec-WebSocket-Version: 13\r\n\r\n",
-                          target->path, target->port, KEY);
+                          "Sec-WebSocket-Version: 13\r\n"
+                          "%s%s%s\r\n",
+                          target->path, target->port, KEY,
+                          target->offer ? "Sec-WebSocket-Extensions: " : "",
+                          target->offer ? target->offer : "",
+                          target->offer ? "\r\n" : "");
     if (length < 0 || (size_t)length >= sizeof request)
         die("the path is too long");
     buffer_append(&c->out, request, (size_t)length);
@@ -118,6 +122,7 @@ void connection_start(struct connection *c, const struct target *target)
     c->fd = open_socket(c, target);
     c->state = CONNECTING;
     c->close_received = false;
+    c->deflates = target->offer != NULL;
     c->sent = c->received = 0;
     c->in.start = c->in.end = c->out.start = c->out.end = 0;
     if (connect(c->fd, (struct sockaddr *)&to, sizeof to) < 0 && errno != EINPROGRESS)
@@ -146,15 +151,19 @@ static bool read_response(struct connection *c)
         die("the handshake was refused: %.60s", text);
     if (!strstr(text, ACCEPT))
         die("Sec-WebSocket-Accept is missing or wrong");
-    if (strcasestr(text, "\r\nSec-WebSocket-Extensions:"))
+    const char *agreed = strcasestr(text, "\r\nSec-WebSocket-Extensions:");
+    if (agreed && !c->deflates)
         die("the server negotiated an extension that was not offered");
+    if (c->deflates && (!agreed || !strstr(agreed, "permessage-deflate") ||
+                        !strstr(agreed, "server_no_context_takeover")))
+        die("the server did not agree to compress each message for itself");
     c->in.start += (size_t)(end + 4 - text);
     return true;
 }
 
 /* Frames */
 
-void connection_queue(struct connection *c, enum opcode opcode, const char *payload,
+void connection_queue(struct connection *c, unsigned opcode, const char *payload,
                       size_t length)
 {
     buffer_reserve(&c->out, length + 14);
@@ -205,7 +214,8 @@ static size_t read_header(const struct connection *c, enum opcode *opcode,
     /* "A server MUST NOT mask any frames that it sends to the client" (5.1). */
     if (p[1] & 0x80)
         die("the server sent a masked frame");
-    if (p[0] & 0x70)
+    /* Of the extension that was offered, RSV1 marks what is compressed. */
+    if (p[0] & (c->deflates && !(p[0] & 0x08) ? 0x30 : 0x70))
         die("the server set a reserved bit");
     /* Fragments would be legal; no server of this benchmark makes any. */
     if (!(p[0] & 0x80))
@@ -263,6 +273,7 @@ static void read_frames(struct connection *c, const struct handler *handler)
             return;
         }
         const char *payload = c->in.data + c->in.start + header;
+        c->compressed = c->in.data[c->in.start] & RSV1;
         c->in.start += header + length;
         if (opcode == TEXT || opcode == BINARY)
             handler->on_message(c, opcode, payload, length);

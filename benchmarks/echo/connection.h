@@ -12,6 +12,9 @@
 
 enum opcode { CONT = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 
+/* Beside an opcode, for connection_queue: the payload is compressed (RFC 7692). */
+enum { RSV1 = 0x40 };
+
 enum state { CLOSED, CONNECTING, HANDSHAKE, OPEN, CLOSING };
 
 struct buffer {
@@ -24,6 +27,8 @@ struct connection {
     enum state state;
     bool waits_for_write; /* EPOLLOUT is being watched */
     bool close_received;
+    bool deflates;   /* permessage-deflate was offered, and the server must take it */
+    bool compressed; /* RSV1 of the message at hand */
     unsigned id;
     struct buffer in, out;
     uint64_t sent, received; /* data messages; used as sequence numbers */
@@ -35,6 +40,7 @@ struct target {
     uint16_t port;
     const char *path;
     unsigned sources; /* how many 127.0.0.x addresses to connect from */
+    const char *offer; /* the extension to ask for, or NULL */
 };
 
 /* What a mode does with events. on_open and on_closed may be NULL. The end of a
@@ -57,7 +63,7 @@ void connection_start(struct connection *, const struct target *);
 void connection_event(struct connection *, const struct target *,
                       const struct handler *, uint32_t events);
 /* Queue one masked frame; connection_flush or the next event writes it. */
-void connection_queue(struct connection *, enum opcode, const char *payload,
+void connection_queue(struct connection *, unsigned opcode, const char *payload,
                       size_t length);
 void connection_flush(struct connection *, const struct target *);
 /* Start the closing handshake: queue a close frame with 1000 (section 7.1.2). */

@@ -12,6 +12,9 @@ HERE = Path(__file__).parent
 #: The name under which the C programs run: the limit, no library at all.
 LIMIT = "c"
 
+#: The servers that compress; they take "deflate" as an argument.
+DEFLATING = {"gws", "aiohttp", "websockets", "uvicorn"}
+
 
 @dataclass(frozen=True)
 class Contender:

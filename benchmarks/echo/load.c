@@ -19,7 +19,8 @@ enum {
     TAG = 8,            /* bytes at the front of each message that tell it apart */
     MAX_CONNECTIONS = 32768, /* what the tag can number */
     OPENING_AT_ONCE = 64,    /* below any server's listen backlog */
-    EVENTS = 512
+    EVENTS = 512,
+    MAX_PAYLOAD = 1 << 16
 };
 static const double STALL_SECONDS = 10, FINISH_SECONDS = 3, JOIN_SECONDS = 0.5;
 
@@ -32,9 +33,13 @@ struct options {
 };
 
 static struct options options = {50, 1, 64, TEXT, 2, 0.5, 0};
-static struct target target = {-1, 0, "/", 1};
+static struct target target = {-1, 0, "/", 1, NULL};
 static struct connection *connections;
 static char *pattern;       /* the payload that all messages share, after the tag */
+static const char *payload_path; /* NULL: messages are made here */
+static char *first_reply;   /* with --payload: what all replies must be alike */
+static size_t first_length;
+static bool first_compressed;
 static unsigned *remaining; /* fanout: receivers that still miss message [n % in_flight] */
 static unsigned started, opened, closed;
 static uint64_t count;      /* what the mode measures: echoes, deliveries, cycles */
@@ -110,6 +115,12 @@ static void measure(const char *mode, const struct handler *handler)
            (unsigned long long)(count - before), (double)(count - before) / seconds, cpu);
     if (options.server)
         printf(", \"server_cpu\": %.3f", server_cpu);
+    if (first_reply) {
+        printf(", \"compressed\": %d, \"reply\": \"", first_compressed);
+        for (size_t i = 0; i < first_length; i++)
+            printf("%02x", (unsigned char)first_reply[i]);
+        printf("\"");
+    }
     printf("}\n");
     fflush(stdout);
 }
@@ -188,13 +199,40 @@ static void make_tag(char *tag, unsigned id, uint64_t sequence)
 
 static void queue_message(struct connection *c)
 {
+    if (payload_path) {
+        c->sent++;
+        connection_queue(c, options.opcode | RSV1, pattern, options.size);
+        return;
+    }
     make_tag(pattern, c->id, c->sent++);
     connection_queue(c, options.opcode, pattern, options.size);
+}
+
+/* A server compresses the same message alike each time, when it keeps nothing of those
+ * before. Whether the first reply is right is for the caller to say: it is printed. */
+static void check_reply(const struct connection *c, const char *payload, size_t length)
+{
+    if (!first_reply) {
+        first_reply = malloc(length);
+        if (!first_reply)
+            die("out of memory");
+        memcpy(first_reply, payload, length);
+        first_length = length;
+        first_compressed = c->compressed;
+    }
+    if (c->compressed != first_compressed || length != first_length ||
+        memcmp(payload, first_reply, length) != 0)
+        die("connection %u got a message unlike the first", c->id);
 }
 
 static void check_message(struct connection *c, unsigned sender, enum opcode opcode,
                           const char *payload, size_t length)
 {
+    if (payload_path) {
+        c->received++;
+        check_reply(c, payload, length);
+        return;
+    }
     char tag[TAG];
     make_tag(tag, sender, c->received++);
     if (opcode != options.opcode || length != options.size)
@@ -313,10 +351,13 @@ static void usage(void)
     fputs("usage: load echo|fanout|connect|idle --port PORT [--path PATH]\n"
           "            [--connections N] [--in-flight N] [--size BYTES] [--binary]\n"
           "            [--seconds S] [--warmup S] [--sources N] [--server-pid PID]\n"
+          "            [--offer EXTENSION] [--payload FILE]\n"
           "echo     N connections, each with so many messages outstanding\n"
           "fanout   connection 0 publishes, all get each message; counts deliveries\n"
           "connect  N at a time: open, upgrade, close; counts whole cycles\n"
           "idle     opens N and holds them until stdin ends or has something to read\n"
+          "--offer EXTENSION asks for permessage-deflate; the server must take it\n"
+          "--payload FILE has the message, compressed, instead of --size\n"
           "--sources N connects from N addresses, 127.0.0.2 and up\n"
           "--server-pid tells whose processor time to report as server_cpu\n",
           stderr);
@@ -337,6 +378,8 @@ static void set_option(int option, const char *value)
     switch (option) {
     case 'p': target.port = (uint16_t)number(value, 1, 65535); break;
     case 'a': target.path = value; break;
+    case 'e': target.offer = value; break;
+    case 'f': payload_path = value; break;
     case 'o': target.sources = (unsigned)number(value, 1, 200); break;
     case 'c': options.connections = (unsigned)number(value, 1, MAX_CONNECTIONS); break;
     case 'k': options.in_flight = (unsigned)number(value, 1, 4096); break;
@@ -349,13 +392,32 @@ static void set_option(int option, const char *value)
     }
 }
 
+static void read_payload(void)
+{
+    FILE *file = fopen(payload_path, "rb");
+    if (!file)
+        die("%s: %s", payload_path, strerror(errno));
+    pattern = malloc(MAX_PAYLOAD);
+    if (pattern)
+        options.size = fread(pattern, 1, MAX_PAYLOAD, file);
+    if (!pattern || options.size == 0 || options.size == MAX_PAYLOAD)
+        die("%s cannot be read, or is too long", payload_path);
+    fclose(file);
+}
+
 static void prepare(void)
 {
     connections = calloc(options.connections, sizeof *connections);
-    pattern = malloc(options.size);
     target.epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (!connections || !pattern || target.epoll < 0)
+    if (!connections || target.epoll < 0)
         die("cannot start: %s", strerror(errno));
+    if (payload_path) {
+        read_payload();
+        return;
+    }
+    pattern = malloc(options.size);
+    if (!pattern)
+        die("out of memory");
     for (size_t i = 0; i < options.size; i++)
         pattern[i] = (char)('a' + i % 26);
 }
@@ -366,7 +428,7 @@ int main(int argc, char **argv)
         {"port", 1, 0, 'p'},    {"path", 1, 0, 'a'},      {"connections", 1, 0, 'c'},
         {"seconds", 1, 0, 's'}, {"in-flight", 1, 0, 'k'}, {"size", 1, 0, 'n'},
         {"binary", 0, 0, 'b'},  {"warmup", 1, 0, 'w'},    {"sources", 1, 0, 'o'},
-        {"server-pid", 1, 0, 'P'},
+        {"server-pid", 1, 0, 'P'}, {"offer", 1, 0, 'e'}, {"payload", 1, 0, 'f'},
         {0, 0, 0, 0}};
     static const struct {
         const char *name;

@@ -119,7 +119,9 @@ class Server:
 
 
 @contextmanager
-def serving(contender: Contender, folder: Path, core: int) -> Iterator[Server]:
+def serving(
+    contender: Contender, folder: Path, core: int, *arguments: str
+) -> Iterator[Server]:
     """Run a contender's server inside the block, on a free port.
 
     Raises:
@@ -132,7 +134,9 @@ def serving(contender: Contender, folder: Path, core: int) -> Iterator[Server]:
     log = folder / f"{contender.name}.log"
     with (
         log.open("wb") as stderr,
-        process([*program, str(port)], core, subprocess.DEVNULL, stderr) as child,
+        process(
+            [*program, str(port), *arguments], core, subprocess.DEVNULL, stderr
+        ) as child,
     ):
         if not wait_until_it_listens(child, port):
             raise Failure(f"the server did not start: {last_line(log)}")

@@ -130,12 +130,16 @@ def bar_cells(run: Run, bar: Bar) -> list[str]:
     against, base = opposite(run, bar)
     ours = run.figure(bar.row, OURS)
     assert ours is not None  # bar_table looked
+    if bar.beyond:
+        less = run.figure(bar.beyond, OURS)
+        against = "more than without"
+        ours, base = (0.0, None) if less is None else (ours - less, 1.0)
     if base is None:
         return [row.title, f"{sign} {bar.factor} x {against}", "-", "not measured"]
     figure = ours / base
     met = figure <= bar.factor if row.lower_is_better else figure >= bar.factor
-    words = f"{figure:.2f} x {against}" if bar.against else f"{figure:.2f} {row.unit}"
-    limit = f"{bar.factor} x {against}" if bar.against else f"{bar.factor} {row.unit}"
+    measure = f"x {against}" if bar.against else f"{row.unit} {against}".rstrip()
+    words, limit = f"{figure:.2f} {measure}", f"{bar.factor} {measure}"
     return [row.title, f"{sign} {limit}", words, "met" if met else "**missed**"]
 
 

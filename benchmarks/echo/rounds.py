@@ -12,7 +12,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+import deflate
 from contenders import LIMIT, Contender
 from processes import (
     Cores,
@@ -121,7 +123,7 @@ def measure_row(
     with ExitStack() as stack:
         servers: dict[str, Server] = {}
         if row.kind == "load":
-            servers = start_servers(contenders, series, settings, stack)
+            servers = start_servers(row, contenders, series, settings, stack)
         for _ in range(rounds):
             for contender in contenders:
                 one = series[contender.name]
@@ -131,7 +133,13 @@ def measure_row(
     return series
 
 
+def server_arguments(row: Row) -> list[str]:
+    """Return what the servers are told for the row."""
+    return ["deflate"] if row.deflate else []
+
+
 def start_servers(
+    row: Row,
     contenders: list[Contender],
     series: dict[str, Series],
     settings: Settings,
@@ -140,7 +148,8 @@ def start_servers(
     """Start the contenders' servers; the stack stops them."""
     servers = {}
     for contender in contenders:
-        server = serving(contender, settings.folder, settings.cores.server)
+        core = settings.cores.server
+        server = serving(contender, settings.folder, core, *server_arguments(row))
         try:
             servers[contender.name] = stack.enter_context(server)
         except Failure as exc:
@@ -191,14 +200,15 @@ def load_command(row: Row, port: int, settings: Settings) -> list[str]:
         *("--seconds", str(settings.seconds)),
         *("--warmup", str(settings.warmup)),
         *(["--binary"] if settings.binary else []),
+        *(deflate.arguments(row.deflate, settings.folder) if row.deflate else []),
     ]
 
 
-def run_to_end(command: list[str], core: int, settings: Settings) -> dict[str, float]:
+def run_to_end(command: list[str], core: int, settings: Settings) -> dict[str, Any]:
     """Run a program that ends with one line of JSON, and return what it says."""
     with reporting(command, core) as child:
         out = finish(child, settings.seconds * 2 + settings.warmup + 60)
-    result: dict[str, float] = json.loads(out)
+    result: dict[str, Any] = json.loads(out)
     return result
 
 
@@ -210,6 +220,8 @@ def take_load(
     command = load_command(row, server.port, settings)
     command += ["--server-pid", str(server.pid)]
     result = run_to_end(command, settings.cores.load, settings)
+    if row.deflate:
+        deflate.check(result["reply"], bool(result["compressed"]), row.deflate)
     return Sample(result["per_second"], result["server_cpu"], result["cpu"])
 
 
@@ -223,10 +235,14 @@ def take_idle(
     """
     count = settings.idle_connections
     cores = settings.cores
-    with serving(contender, settings.folder, cores.server) as fresh:
+    arguments = server_arguments(row)
+    with serving(contender, settings.folder, cores.server, *arguments) as fresh:
         load = str(settings.folder / "load")
         port = ["--port", str(fresh.port)]
         warm = [load, "echo", *port, "--connections", "20", "--seconds", "0.2"]
+        if row.deflate:
+            warm += deflate.arguments(row.deflate, settings.folder)
+            port += ["--offer", deflate.OFFER]
         run_to_end(warm, cores.load, settings)
         time.sleep(0.5)
         before = memory_bytes(fresh.pid)

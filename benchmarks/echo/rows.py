@@ -15,6 +15,8 @@ class Row:
     arguments: tuple[str, ...] = ()  #: for load.c, the mode first
     unit: str = "/s"
     without: str = ""  #: the contender that cannot do it
+    #: The size of a JSON message that is sent compressed; 0: nothing is compressed.
+    deflate: int = 0
     lower_is_better: bool = False
     #: One side or the other should keep its core busy; if neither does, something
     #: else on the machine took it and the round is not counted.
@@ -36,6 +38,11 @@ def fan_out(name: str, title: str, in_flight: int) -> Row:
     """Describe a fan-out of 64 bytes to 500 connections, the publisher among them."""
     arguments = ("fanout", "--path", "/fanout", "--size", "64")
     return Row(name, title, "load", 500, in_flight, arguments, without="c")
+
+
+def deflate_echo(name: str, title: str, size: int) -> Row:
+    """Describe an echo of `size` bytes of JSON, compressed both ways."""
+    return Row(name, title, "load", 50, arguments=("echo",), deflate=size)
 
 
 ROWS = {
@@ -65,6 +72,27 @@ ROWS = {
             lower_is_better=True,
             saturates=False,
         ),
+        deflate_echo("deflate200", "deflate echo, 200 B of JSON", 200),
+        deflate_echo("deflate4k", "deflate echo, 4 KiB of JSON", 4096),
+        Row(
+            "deflate-fanout4",
+            "deflate fan-out of 4 KiB of JSON to 500, 4 in flight",
+            "load",
+            500,
+            4,
+            arguments=("fanout", "--path", "/fanout"),
+            deflate=4096,
+        ),
+        Row(
+            "deflate-idle",
+            "memory of an idle connection with deflate",
+            "idle",
+            8000,
+            unit="KiB",
+            deflate=4096,
+            lower_is_better=True,
+            saturates=False,
+        ),
         Row(
             "client1x1",
             "client: 1 connection, 1 in flight",
@@ -83,12 +111,14 @@ class Bar:
     """gws' figure must reach `factor` times that of `against`.
 
     `against` is a contender's name, "best peer" (the best Python one), or "" for
-    `factor` as an absolute figure in the row's unit.
+    `factor` as an absolute figure in the row's unit: of what gws' figure in the row
+    `beyond` leaves of it, if that is given.
     """
 
     row: str
     factor: float
     against: str
+    beyond: str = ""
 
 
 BARS = [
@@ -103,6 +133,10 @@ BARS = [
     Bar("connect", 1.2, "best peer"),
     Bar("idle", 9, ""),
     Bar("idle", 1, "best peer"),
+    Bar("deflate200", 1, "best peer"),
+    Bar("deflate4k", 1, "best peer"),
+    Bar("deflate-fanout4", 10, "websockets"),
+    Bar("deflate-idle", 1, "", beyond="idle"),
     Bar("client1x1", 1, "picows"),
     Bar("client50x1", 1, "picows"),
     Bar("client50x8", 1, "picows"),

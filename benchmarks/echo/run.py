@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
-from contenders import CLIENTS, HERE, SERVERS, Contender
+from contenders import CLIENTS, DEFLATING, HERE, SERVERS, Contender
 from processes import Failure, build, choose_cores, raise_descriptor_limit
 from report import Run, markdown, write_into
 from rounds import Figures, Settings, measure_row
@@ -72,6 +72,7 @@ def measure(rows: list[Row], only: list[str], settings: Settings) -> Run:
                 contender
                 for contender in taking_part[row.role]
                 if contender.name != row.without
+                and (contender.name in DEFLATING or not row.deflate)
             ]
             series = measure_row(row, contenders, settings, click.echo)
             figures.update({(row.name, name): one for name, one in series.items()})

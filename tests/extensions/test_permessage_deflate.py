@@ -334,6 +334,7 @@ TAKEN: list[tuple[dict[str, Any], str, Agreed]] = [
         (False, False, 10, 15),
     ),
     ({"server_max_window_bits": 10}, "server_max_window_bits=9", (False, False, 9, 15)),
+    ({"server_max_window_bits": 15}, "", (False, False, 15, 15)),
     ({}, "client_max_window_bits=10", (False, False, 15, 10)),
     ({}, "client_max_window_bits=8", (False, False, 15, 8)),
     ({"client_max_window_bits": 10}, "", (False, False, 15, 10)),
@@ -365,7 +366,7 @@ def test_an_answer_that_is_taken(
             "client_no_context_takeover",
             "expected server_no_context_takeover",
         ),
-        ({"server_max_window_bits": 10}, "", "expected server_max_window_bits"),
+        ({"server_max_window_bits": 10}, "", "unsupported server_max_window_bits"),
         (
             {"server_max_window_bits": 10},
             "server_max_window_bits=11",

@@ -1,4 +1,7 @@
-"""gws: / echoes, /fanout broadcasts; without compression and keepalive, like all."""
+"""gws: / echoes, /fanout broadcasts; without keepalive, like all.
+
+Compression, as it is by default, only if the second argument says so.
+"""
 
 import sys
 
@@ -30,7 +33,7 @@ if __name__ == "__main__":
         handler,
         "127.0.0.1",
         int(sys.argv[1]),
-        compression=None,
+        compression="deflate" if "deflate" in sys.argv else None,
         ping_interval=None,
     ) as server:
         server.serve_forever()

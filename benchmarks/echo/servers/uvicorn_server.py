@@ -1,7 +1,8 @@
 """uvicorn with a bare ASGI application on uvloop: / echoes, /fanout sends to all.
 
-Without compression, keepalive, lifespan and access log; httptools parses the handshake
-and websockets' sans-I/O protocol the frames, which is uvicorn's own choice ("auto").
+Without keepalive, lifespan and access log, and with compression only if the second
+argument says so; httptools parses the handshake and websockets' sans-I/O protocol the
+frames, which is uvicorn's own choice ("auto").
 """
 
 import sys
@@ -47,7 +48,7 @@ if __name__ == "__main__":
         loop="uvloop",
         http="httptools",
         ws="auto",
-        ws_per_message_deflate=False,
+        ws_per_message_deflate="deflate" in sys.argv,
         ws_ping_interval=None,
         lifespan="off",
         access_log=False,
