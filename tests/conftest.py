@@ -45,6 +45,8 @@ TIME_LIMIT = 60
 SETTLE_TIME = 2
 
 hypothesis.settings.register_profile("ci", max_examples=200, deadline=None)
+# Under coverage, which makes them slow; the compiled build has had the others.
+hypothesis.settings.register_profile("coverage", max_examples=50, deadline=None)
 hypothesis.settings.register_profile("nightly", max_examples=20_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
@@ -54,6 +56,11 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "timeout(seconds): instead of TIME_LIMIT")
+    config.addinivalue_line(
+        "markers",
+        "once: in the compiled environment only: it compares both builds, or takes "
+        "long for code that is the same in both",
+    )
     differences = find_differences(PACKAGE, CHECKOUT)
     if os.environ.get("GWS_COMPILE") == "no" and gws.COMPILED:
         differences.append("GWS_COMPILE=no, but the package is compiled")
@@ -209,16 +216,20 @@ def leakcheck(warm_hub: Hub) -> Iterator[None]:
     """Fail if the test leaves descriptors, greenlets or watchers behind."""
     fds, greenlets, n_watchers = open_fds(), live_greenlets(), warm_hub.loop.activecnt
     yield
-    leftovers = ["not looked yet"]
+
+    def find_leftovers() -> list[str]:
+        found = [f"descriptor {fd}: {what}" for fd, what in open_fds() - fds]
+        found += [describe(g) for g in live_greenlets() - greenlets]
+        if (n := warm_hub.loop.activecnt) > n_watchers:
+            found.append(f"{n - n_watchers} watchers of the loop")
+        return found
+
     # What was just closed needs turns of the loop, and its peer the time to notice.
     deadline = time.monotonic() + SETTLE_TIME
-    while leftovers and time.monotonic() < deadline:
+    gevent.sleep(0)
+    while (leftovers := find_leftovers()) and time.monotonic() < deadline:
         gevent.sleep(0.01)
         gc.collect()
-        leftovers = [f"descriptor {fd}: {what}" for fd, what in open_fds() - fds]
-        leftovers += [describe(g) for g in live_greenlets() - greenlets]
-        if (n := warm_hub.loop.activecnt) > n_watchers:
-            leftovers.append(f"{n - n_watchers} watchers of the loop")
     assert not leftovers, "left behind:\n" + "\n".join(leftovers)
 
 

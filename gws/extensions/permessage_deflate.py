@@ -148,11 +148,10 @@ class ClientPerMessageDeflateFactory(ClientExtensionFactory):
             raise NegotiationError(f"expected {SERVER_NO_CONTEXT_TAKEOVER}")
         # Section 7.1.2.1: "with the same or smaller value as the offer".
         server_bits = terms.get(SERVER_MAX_WINDOW_BITS)
-        if self.server_max_window_bits is not None:
-            # Without the parameter the server's window has 15 bits. Some servers
-            # leave it out where that is what we offered.
-            if (server_bits or 15) > self.server_max_window_bits:
-                raise NegotiationError(f"unsupported {SERVER_MAX_WINDOW_BITS}")
+        # Without the parameter the server's window has 15 bits. Some servers leave it
+        # out where that is what we offered.
+        if (server_bits or 15) > (self.server_max_window_bits or 15):
+            raise NegotiationError(f"unsupported {SERVER_MAX_WINDOW_BITS}")
         # Section 7.1.2.2: if the offer has none, the answer "MUST NOT include" it.
         # What we offered we keep to, whether the server repeats it or not.
         client_bits = terms.get(CLIENT_MAX_WINDOW_BITS)

@@ -25,7 +25,7 @@ from .sides import Meeting, Pair
 from .tap import Message, inflate
 
 
-pytestmark = pytest.mark.usefixtures("leakcheck")
+pytestmark = [pytest.mark.usefixtures("leakcheck"), pytest.mark.once]
 
 SERVER_FORGETS = {"server_no_context_takeover": True}
 CLIENT_FORGETS = {"client_no_context_takeover": True}

@@ -1,7 +1,7 @@
 """The modules under test and their twin, loaded from the sources, do the same.
 
 Where gws is compiled, this compares C with Python. Where it is not, both are
-Python; then it shows that the twin is what it claims to be.
+Python; then it could only show that the twin is what it claims to be.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ TWINS = dict(
     )
 )
 Modules = dict[str, ModuleType]
+
+pytestmark = pytest.mark.once
 
 both_sides = pytest.mark.parametrize("is_client", [False, True])
 LIMITS = st.sampled_from([None, 0, 20, 2**16, 2**20, (200, 20), (None, 50), (50, None)])
