@@ -138,7 +138,9 @@ def echo(ws: Any) -> None:
 @pytest.fixture(
     params=[
         # What deflates is the same on both builds.
-        pytest.param(run, id=str(run), marks=[pytest.mark.once] * (run.deflate != "off"))
+        pytest.param(
+            run, id=str(run), marks=() if run.deflate == "off" else pytest.mark.once
+        )
         for run in RUNS
     ]
 )
