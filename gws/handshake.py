@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from types import MappingProxyType
@@ -24,6 +24,7 @@ from .answers import as_response as as_response
 from .connection import Connection
 from .exceptions import InvalidOrigin
 from .extensions import ServerExtensionFactory, enable_server_permessage_deflate
+from .forwarded import TrustedProxies
 from .options import Options, check_compression
 from .protocol.codes import State
 from .protocol.datastructures import Headers, is_field_value
@@ -59,6 +60,10 @@ class Settings:
     process_response: Callable[..., Response | None] | None = None
     server_header: str | None = SERVER
     extra_headers: ExtraHeaders | None = None
+    trusted_proxies: Iterable[str] | None = None
+    proxy_header: str = "X-Forwarded-For"
+    #: Who is believed about where a request came from; None is nobody.
+    _proxies: TrustedProxies | None = None
     #: The factories of all extensions, that of ``compression`` included.
     _available_extensions: Sequence[ServerExtensionFactory] = ()
     _merged: dict[int, tuple[Mapping[str, Any], Settings]] = dataclasses.field(
@@ -84,6 +89,10 @@ class Settings:
             if self.compression is None
             else enable_server_permessage_deflate(self.extensions)
         )
+        if self.trusted_proxies is not None:
+            proxies = TrustedProxies(self.trusted_proxies, self.proxy_header)
+            kept["_proxies"] = proxies
+            kept["trusted_proxies"] = proxies.names
         for name, value in kept.items():
             object.__setattr__(self, name, value)
 
@@ -253,6 +262,11 @@ class ServerConnection(Connection):
             handler: as for `open_handshake`.
         """
         self._path = request.path
+        proxies = self.settings._proxies
+        if proxies is not None:
+            self.remote_address = proxies.client_of(
+                self.remote_address, request.headers
+            )
         try:
             response = self._answer(request, handler)
             self.protocol.complete(response)

@@ -61,7 +61,7 @@ cdef class Link:
     cdef object _deadline
     cdef dict _pings
     cdef readonly double latency
-    cdef readonly object remote_address
+    cdef public object remote_address
     cdef object _local_address
     cdef object _id
     cdef object _fragmenter

@@ -43,9 +43,16 @@ ROUTE_OPTIONS = frozenset(
     for kind in (Options, Settings)
     for field in dataclasses.fields(kind)
     if not field.name.startswith("_")
-    # When a route is known the request was read and its Host checked; the hook is
-    # for the router to call.
-) - {"options", "open_timeout", "allowed_hosts", "process_request"}
+    # When a route is known the request was read, its Host checked and its sender
+    # told; the hook is for the router to call.
+) - {
+    "options",
+    "open_timeout",
+    "allowed_hosts",
+    "process_request",
+    "trusted_proxies",
+    "proxy_header",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -260,6 +260,8 @@ def serve(
     process_response: Callable[..., Any] | None = None,
     server_header: str | None = SERVER,
     extra_headers: Any = None,
+    trusted_proxies: Sequence[str] | None = None,
+    proxy_header: str = "X-Forwarded-For",
     open_timeout: float | None = 10,
     ping_interval: float | None = 20,
     ping_timeout: float | None = 20,
@@ -306,6 +308,10 @@ def serve(
             change the response or return another.
         server_header: the Server header; None sends none.
         extra_headers: headers for the response, or ``(ws, request) -> headers``.
+        trusted_proxies: addresses and networks ("10.0.0.0/8") of proxies that are
+            believed when they say whose request they pass on; "unix" for who
+            connects by a Unix socket. ``remote_address`` is then the client's.
+        proxy_header: where they say it: "X-Forwarded-For" or "Forwarded".
         open_timeout: for the TLS and the opening handshake together.
         ping_interval: between two keepalive pings.
         ping_timeout: for their pongs.
@@ -348,6 +354,8 @@ def serve(
         process_response=process_response,
         server_header=server_header,
         extra_headers=extra_headers,
+        trusted_proxies=trusted_proxies,
+        proxy_header=proxy_header,
     )
     if sock is None:
         sockets = listen_tcp(host, port, reuse_port=reuse_port, backlog=backlog)

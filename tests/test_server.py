@@ -630,7 +630,7 @@ def test_a_greedy_peer_leaves_time_for_others() -> None:
     stop = Event()
 
     def flood(peer: RawPeer) -> None:
-        octets = b"".join(peer.frame(TEXT, b"x") for _ in range(500))
+        octets = b"".join(peer.frame(TEXT, b"x" * 1000) for _ in range(50))
         while not stop.is_set():
             peer.write(octets)
 
