@@ -17,7 +17,7 @@ from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..exceptions import PayloadTooBig, ProtocolError
-from ..protocol.frames import Frame
+from ..protocol.frames import Frame, make_frame
 from .base import Extension
 
 
@@ -222,11 +222,11 @@ class PerMessageDeflate(Extension):
             # Nothing waits in the compressor: a fragment can be read when it comes.
             data += compressor.flush(zlib.Z_SYNC_FLUSH)
             self._compressor = compressor
-            return _frame(first, data)
+            return make_frame(first, data)
         assert compressors is not None  # where else came the compressor from
         data += compressor.flush(compressors.last_flush)
         compressors.put(compressor)
-        return _frame(first, data[:-4])
+        return make_frame(first, data[:-4])
 
     def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
         """Inflate a frame of a compressed message; return any other as it is.
@@ -261,7 +261,7 @@ class PerMessageDeflate(Extension):
                 raise ProtocolError("decompression failed: incomplete data")
             inflater = None
         self._keep(inflater, data)
-        return _frame(first & ~0x40, data)
+        return make_frame(first & ~0x40, data)
 
     def shared_encoding(self) -> Hashable | None:
         """Without context takeover: equal for equal settings and thresholds."""
@@ -317,18 +317,6 @@ class PerMessageDeflate(Extension):
             if not inflater.unused_data:
                 return inflater, data
         raise ProtocolError("decompression failed: too many final blocks")
-
-
-def _frame(first: int, data: bytes) -> Frame:
-    """Return a frame whose first octet is ``first``."""
-    return Frame(
-        first & 0x0F,
-        data,
-        first & 0x80 != 0,
-        first & 0x40 != 0,
-        first & 0x20 != 0,
-        first & 0x10 != 0,
-    )
 
 
 def check_int(name: str, value: int, least: int, most: int) -> None:

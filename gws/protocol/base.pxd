@@ -1,6 +1,6 @@
 cimport cython
 
-from .frames cimport Frame
+from .frames cimport Frame, make_frame
 from .reader cimport Reader
 from .writer cimport write_frame
 

@@ -44,7 +44,7 @@ from .codes import (
     Side,
     State,
 )
-from .frames import Close, Frame, as_frame, cut_reason
+from .frames import Close, Frame, as_frame, cut_reason, make_frame
 from .reader import HEADROOM, InvalidText, Reader
 from .types import BytesLike, MaxSize
 from .types import split_max_size as split_max_size
@@ -297,9 +297,7 @@ class Protocol:
         self, first: int, payload: str | BytesLike, compress: bool | None
     ) -> Frame:
         """Return a frame as the extensions have it; see `write`."""
-        frame = Frame.__new__(Frame)
-        frame.first = first
-        frame.payload = payload
+        frame = make_frame(first, payload)
         for extension in self.extensions:
             # Those that mark messages leave control frames alone.
             if not (extension.marks and first & 0x08):

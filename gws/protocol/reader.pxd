@@ -9,7 +9,14 @@ from ._speedups cimport (
     take_text,
     unmask,
 )
-from .frames cimport Frame, as_frame, check_first, check_length, check_mask_bit
+from .frames cimport (
+    Frame,
+    as_frame,
+    check_first,
+    check_length,
+    check_mask_bit,
+    make_frame,
+)
 
 
 # Integers of C, set by the import of codes.py.
@@ -84,5 +91,4 @@ cdef class Reader:
     @cython.locals(pending=bytes)
     cdef _check_text(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
     cdef _whole(self, int first, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
-    @cython.locals(frame=Frame)
     cdef _checked(self, int first, bytearray buffer, Py_ssize_t start, Py_ssize_t end)

@@ -21,7 +21,15 @@ from typing import Any
 
 from ..exceptions import PayloadTooBig, ProtocolError, TooManyFragments
 from .codes import OP_BINARY, OP_CONT, OP_TEXT
-from .frames import Event, Frame, as_frame, check_first, check_length, check_mask_bit
+from .frames import (
+    Event,
+    Frame,
+    as_frame,
+    check_first,
+    check_length,
+    check_mask_bit,
+    make_frame,
+)
 from .mask import (
     append_bytes,
     check_utf8,
@@ -315,9 +323,7 @@ class Reader:
 
     def _decoded(self, first: int, buffer: bytearray, start: int, end: int) -> Event:
         # A frame that extensions encoded, unmasked.
-        frame = Frame.__new__(Frame)
-        frame.first = first
-        frame.payload = take_bytes(buffer, start, end)
+        frame = make_frame(first, take_bytes(buffer, start, end))
         marked = 0 if first & 0x08 else self._marked
         room = None
         if self._max_size < NO_LIMIT or self._max_fragment < NO_LIMIT:
@@ -366,7 +372,4 @@ class Reader:
         data = take_bytes(buffer, start, end)
         if first == 0x80 | OP_BINARY:
             return data
-        frame = Frame.__new__(Frame)
-        frame.first = first
-        frame.payload = data
-        return frame
+        return make_frame(first, data)
