@@ -428,7 +428,12 @@ class Link:
         if self._drained is not None and len(out) <= self._write_low:
             self._drained.set()
         if not out and protocol.eof_to_send:
-            if protocol.state_number == CLOSED:
+            # Section 7.1.1: the server closes first, once both have sent a close
+            # frame: then nothing more comes that a reset could answer.
+            if (
+                protocol.state_number == CLOSED
+                or protocol.close_rcvd_then_sent is not None
+            ):
                 self._finish()
             else:
                 self.stream.shut()

@@ -175,9 +175,18 @@ def test_who_ends_tcp(role: str, open_tcp_pair: Any) -> None:
             with pytest.raises(TimeoutError):
                 pair.peer.sock.settimeout(0.05)
                 pair.peer.sock.recv(1)
-        assert not pair.ws.closed
-        pair.peer.end()
+            assert not pair.ws.closed
+            pair.peer.end()
         assert pair.ws.wait_closed(LONG)
+
+
+def test_a_server_waits_for_no_client_to_end_tcp() -> None:
+    with LOCAL_PAIRS["server"](close_timeout=None) as pair:
+        closer = gevent.spawn(pair.ws.close)
+        assert pair.peer.receive_close() == (1000, "")
+        pair.peer.send_close(1000)
+        closer.get(timeout=LONG)
+        assert pair.peer.read_to_end() == b""
 
 
 @pytest.mark.parametrize(
@@ -394,8 +403,8 @@ def test_a_peer_that_never_answers_the_close_frame(open_pair: Any) -> None:
         assert str(caught.value) == "sent 1000 (OK); no close frame received"
 
 
-def test_a_peer_that_answers_late_and_never_ends_tcp(open_pair: Any) -> None:
-    with FakeClock() as clock, open_pair(close_timeout=10) as pair:
+def test_a_server_that_answers_late_and_never_ends_tcp() -> None:
+    with FakeClock() as clock, LOCAL_PAIRS["client"](close_timeout=10) as pair:
         closer = gevent.spawn(pair.ws.close)
         assert pair.peer.receive_close() == (1000, "")
         clock.advance(8)
