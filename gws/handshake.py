@@ -172,7 +172,8 @@ class ServerConnection(Connection):
         super().__init__(sock, protocol, settings.options, remote_address)
         #: What the connection was opened with.
         self.settings = settings
-        #: The `Server` that accepted it; None behind a WSGI server.
+        #: The `Server` that accepted it; behind a WSGI server that is ours, its
+        #: `OpenConnections`, else None.
         self.server = server
 
     # Properties
