@@ -12,6 +12,9 @@ HERE = Path(__file__).parent
 #: The name under which the C programs run: the limit, no library at all.
 LIMIT = "c"
 
+#: gws: by itself, and inside another server.
+OURS = {"gws", "gws-pywsgi"}
+
 #: The servers that compress; they take "deflate" as an argument.
 DEFLATING = {"gws", "aiohttp", "websockets", "uvicorn"}
 
@@ -25,6 +28,7 @@ class Contender:
     script: Path | None
     modules: tuple[str, ...]  #: what must be importable
     distributions: tuple[str, ...]  #: whose versions are reported
+    rows: tuple[str, ...] = ()  #: where it takes part; () is in all
 
     def missing(self) -> list[str]:
         """Return the modules it needs that are not installed."""
@@ -52,11 +56,11 @@ def gws_version() -> str:
 
 
 def contender(
-    role: str, name: str, title: str, modules: str, distributions: str
+    role: str, name: str, title: str, modules: str, distributions: str, rows: str = ""
 ) -> Contender:
     """Describe `servers/NAME_server.py` or `clients/NAME_client.py`.
 
-    Modules and distributions are separated by spaces.
+    Modules, distributions and rows are separated by spaces.
     """
     script = HERE / f"{role}s" / f"{name.replace('-', '_')}_{role}.py"
     return Contender(
@@ -65,14 +69,17 @@ def contender(
         None if name == LIMIT else script,
         tuple(modules.split()),
         tuple(distributions.split()),
+        tuple(rows.split()),
     )
 
 
-# (name, title, modules, distributions)
+# (name, title, modules, distributions, rows)
 SERVERS = [
     contender("server", *row)
     for row in [
         ("gws", "gws", "gws", "gevent-gws gevent greenlet"),
+        # Once a connection is open it is one of gws: the rest would tell nothing new.
+        ("gws-pywsgi", "gws in pywsgi", "gws", "", "echo1 echo8 connect idle"),
         (LIMIT, "C epoll", "", ""),
         ("picows", "picows", "picows uvloop", "picows aiofastnet uvloop"),
         ("aiohttp", "aiohttp", "aiohttp uvloop", "aiohttp"),

@@ -5,13 +5,12 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from contenders import CLIENTS, LIMIT, SERVERS, Contender
+from contenders import CLIENTS, LIMIT, OURS, SERVERS, Contender
 from rounds import Figures
 from rows import BARS, ROWS, Bar, Row
 
 
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
-OURS = "gws"
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def ratio_cell(run: Run, row: str, contender: str) -> str:
 
 def bar_table(run: Run) -> str:
     """Return which bars are met, "" if gws was not measured."""
-    body = [bar_cells(run, bar) for bar in BARS if run.figure(bar.row, OURS)]
+    body = [bar_cells(run, bar) for bar in BARS if run.figure(bar.row, bar.ours)]
     return table(["measure", "bar", "figure", ""], body) if body else ""
 
 
@@ -128,19 +127,25 @@ def bar_cells(run: Run, bar: Bar) -> list[str]:
     row = ROWS[bar.row]
     sign = "<=" if row.lower_is_better else ">="
     against, base = opposite(run, bar)
-    ours = run.figure(bar.row, OURS)
+    title = row.title if bar.ours == "gws" else f"{row.title}: {title_of(bar.ours)}"
+    ours = run.figure(bar.row, bar.ours)
     assert ours is not None  # bar_table looked
     if bar.beyond:
-        less = run.figure(bar.beyond, OURS)
+        less = run.figure(bar.beyond, bar.ours)
         against = "more than without"
         ours, base = (0.0, None) if less is None else (ours - less, 1.0)
     if base is None:
-        return [row.title, f"{sign} {bar.factor} x {against}", "-", "not measured"]
+        return [title, f"{sign} {bar.factor} x {against}", "-", "not measured"]
     figure = ours / base
     met = figure <= bar.factor if row.lower_is_better else figure >= bar.factor
     measure = f"x {against}" if bar.against else f"{row.unit} {against}".rstrip()
     words, limit = f"{figure:.2f} {measure}", f"{bar.factor} {measure}"
-    return [row.title, f"{sign} {limit}", words, "met" if met else "**missed**"]
+    return [title, f"{sign} {limit}", words, "met" if met else "**missed**"]
+
+
+def title_of(server: str) -> str:
+    """Return the title of a server."""
+    return next(c.title for c in SERVERS if c.name == server)
 
 
 def opposite(run: Run, bar: Bar) -> tuple[str, float | None]:
@@ -155,7 +160,7 @@ def opposite(run: Run, bar: Bar) -> tuple[str, float | None]:
     peers = {
         name: figure
         for name in titles
-        if name not in (OURS, LIMIT) and (figure := run.figure(bar.row, name))
+        if name not in {*OURS, LIMIT} and (figure := run.figure(bar.row, name))
     }
     if not peers:
         return bar.against, None

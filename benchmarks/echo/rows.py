@@ -108,10 +108,10 @@ ROWS = {
 
 @dataclass(frozen=True)
 class Bar:
-    """gws' figure must reach `factor` times that of `against`.
+    """The figure of `ours` must reach `factor` times that of `against`.
 
     `against` is a contender's name, "best peer" (the best Python one), or "" for
-    `factor` as an absolute figure in the row's unit: of what gws' figure in the row
+    `factor` as an absolute figure in the row's unit: of what our figure in the row
     `beyond` leaves of it, if that is given.
     """
 
@@ -119,6 +119,7 @@ class Bar:
     factor: float
     against: str
     beyond: str = ""
+    ours: str = "gws"  #: the contender
 
 
 BARS = [
@@ -140,4 +141,9 @@ BARS = [
     Bar("client1x1", 1, "picows"),
     Bar("client50x1", 1, "picows"),
     Bar("client50x8", 1, "picows"),
+    Bar("echo1", 2, "gevent-websocket", ours="gws-pywsgi"),
+    Bar("echo1", 2, "simple-websocket", ours="gws-pywsgi"),
+    Bar("echo8", 2, "gevent-websocket", ours="gws-pywsgi"),
+    Bar("echo8", 2, "simple-websocket", ours="gws-pywsgi"),
+    Bar("idle", 12, "", ours="gws-pywsgi"),
 ]

@@ -72,6 +72,7 @@ def measure(rows: list[Row], only: list[str], settings: Settings) -> Run:
                 contender
                 for contender in taking_part[row.role]
                 if contender.name != row.without
+                and (not contender.rows or row.name in contender.rows)
                 and (contender.name in DEFLATING or not row.deflate)
             ]
             series = measure_row(row, contenders, settings, click.echo)

@@ -9,6 +9,7 @@ cdef class Frame:
     cdef readonly object payload
 
 
+@cython.locals(frame=Frame)
 cpdef Frame make_frame(int first, object payload)
 cpdef Frame as_frame(event)
 cpdef check_first(int first)

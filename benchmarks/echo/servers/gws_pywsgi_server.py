@@ -1,0 +1,18 @@
+"""gws inside gevent.pywsgi: / echoes, like gws_server.py."""
+
+import sys
+
+from gevent.pywsgi import WSGIServer
+
+from gws import ServerConnection
+from gws.wsgi import WebSocketApp
+
+
+def handler(ws: ServerConnection) -> None:
+    for message in ws:
+        ws.send(message)
+
+
+if __name__ == "__main__":
+    app = WebSocketApp(handler, compression=None, ping_interval=None)
+    WSGIServer(("127.0.0.1", int(sys.argv[1])), app, log=None).serve_forever()

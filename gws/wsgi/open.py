@@ -1,0 +1,84 @@
+"""What the WebSocket connections of a WSGI server are to it: known, counted, closed.
+
+Servers of ours put an `OpenConnections` into the environ of each request. To a
+connection it is what `Server` is to those of `serve`.
+"""
+
+from __future__ import annotations
+
+import random
+
+from gevent import sleep
+from gevent.event import Event
+
+from ..handshake import ServerConnection
+from ..protocol.codes import CloseCode
+
+
+#: How many connections are closed at once; and the longest pause, in seconds, before
+#: the next ones.
+BATCH = 100
+PAUSE = 0.1
+
+
+class OpenConnections:
+    """The open WebSocket connections of one server, however they were opened.
+
+    Args:
+        limit: how many there may be; None is no limit.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        if limit is not None and limit < 1:
+            raise ValueError("max_connections must be positive")
+        self._limit = limit
+        #: Those that are open or closing.
+        self.connections: set[ServerConnection] = set()
+        #: All shall close; no other may open.
+        self.closing = False
+        self._empty = Event()
+
+    # Public methods
+
+    def close(self, seconds: float) -> None:
+        """Begin to close all with 1001, and refuse further ones.
+
+        Not all at once: their clients, which come back at the same moment, shall
+        not overrun whoever serves them next. Clients are told in random order.
+
+        Args:
+            seconds: within which all are told.
+        """
+        self.closing = True
+        connections = list(self.connections)
+        random.shuffle(connections)
+        pause = min(PAUSE, seconds * BATCH / max(len(connections), 1))
+        for n, ws in enumerate(connections, 1):
+            ws.begin_close(CloseCode.GOING_AWAY)
+            if n % BATCH == 0:
+                sleep(pause)
+
+    def wait(self, timeout: float) -> None:
+        """Wait until all are closed, at most ``timeout`` seconds."""
+        if self.connections:
+            self._empty.clear()
+            self._empty.wait(max(timeout, 0))
+
+    # For who opens connections, and for these
+
+    def has_room(self) -> bool:
+        """Tell whether one more connection may open."""
+        limit = self._limit
+        return not self.closing and (limit is None or len(self.connections) < limit)
+
+    def add(self, ws: ServerConnection) -> None:
+        """Take note that a connection is open."""
+        self.connections.add(ws)
+        if self.closing:  # it was agreed on before
+            ws.begin_close(CloseCode.GOING_AWAY)
+
+    def forget(self, ws: ServerConnection) -> None:
+        """Take note that a connection is gone."""
+        self.connections.discard(ws)
+        if not self.connections:
+            self._empty.set()
