@@ -39,6 +39,9 @@ Environ = dict[str, Any]
 #: Where a server of ours has its `OpenConnections`.
 SERVER_KEY = "gws.server"
 
+#: Where a server of ours has what starts greenlets that it waits for, as `Pool.spawn`.
+SPAWN_KEY = "gws.spawn"
+
 #: Where a test has who runs handlers, to see what they raise: `gws.testing.wsgi`.
 WATCH_KEY = "gws.watch"
 

@@ -17,7 +17,7 @@ from gevent import pywsgi
 from gevent.pool import Pool
 
 from ..handshake import ServerConnection
-from .accept import SERVER_KEY, Acceptor, Refused, is_websocket
+from .accept import SERVER_KEY, SPAWN_KEY, Acceptor, Refused, is_websocket
 from .middleware import Exchange
 from .open import OpenConnections
 from .takeover import StartResponse
@@ -93,7 +93,9 @@ class WSGIServer(pywsgi.WSGIServer):
         application: of WSGI.
         max_connections: how many WebSockets may be open; further ones get a 503.
         spawn: a `gevent.pool.Pool`, or how many requests and WebSockets there may
-            be at once: further ones wait. By default a pool without a limit.
+            be at once: further ones wait. By default a pool without a limit; then
+            the connections of a `WebSocketApp` outlive their request, whose line in
+            the access log is written when they open.
         kwargs: as for gevent's.
     """
 
@@ -143,4 +145,8 @@ class WSGIServer(pywsgi.WSGIServer):
         """Return what all requests have in their environ; gevent calls this."""
         environ: dict[str, Any] = super().get_environ()
         environ[SERVER_KEY] = self._open
+        # A limit is for requests and connections together: one that waited for
+        # another's place while it has its own would wait for ever.
+        if self.pool is not None and self.pool.size is None:
+            environ[SPAWN_KEY] = self.pool.spawn
         return environ

@@ -180,6 +180,29 @@ def site(**options: Any) -> Iterator[tuple[WSGIServer, Stack, Site]]:
         server.stop(timeout=1)
 
 
+@pytest.mark.parametrize("spawn", ["default", 5])
+def test_a_connection_outlives_its_request_where_nothing_counts_them(
+    spawn: Any,
+) -> None:
+    def handler(ws: Any) -> None:
+        for message in ws:
+            ws.send(message)
+
+    options = {"server_class": WSGIServer, "spawn": spawn}
+    with pywsgi("pywsgi", WebSocketApp(handler), **options) as stack:
+        ws = opened(stack)
+        ws.send("x")
+        assert ws.recv(LONG) == "x"
+        if spawn == "default":
+            stack.log.wait(" 101 ")
+        else:
+            assert " 101 " not in stack.log.since(0)
+        ws.send("y")
+        assert ws.recv(LONG) == "y"
+        ws.close()
+        stack.log.wait(" 101 ")
+
+
 def test_stopping_closes_with_1001() -> None:
     with site() as (server, stack, _):
         connections = [opened(stack) for _ in range(3)]

@@ -1,11 +1,10 @@
-"""gws inside gevent.pywsgi: / echoes, like gws_server.py."""
+"""gws inside gevent.pywsgi, as its own server: / echoes, like gws_server.py."""
 
 import sys
 
-from gevent.pywsgi import WSGIServer
-
 from gws import ServerConnection
 from gws.wsgi import WebSocketApp
+from gws.wsgi.pywsgi import WSGIServer
 
 
 def handler(ws: ServerConnection) -> None:
