@@ -150,18 +150,7 @@ class Served:
         traceback: TracebackType | None,
     ) -> None:
         self._end()
-        failure = self.watched.exception
-        if failure is None or failure is exc:
-            return
-        if exc is not None and not is_consequence(exc):
-            exc.add_note(f"What was served had failed with {failure!r}.")
-            return
-        # It tells what came before it in its own place, not the body's exception.
-        context = failure.__context__
-        try:
-            raise failure
-        finally:
-            failure.__context__ = context
+        raise_failure(self.watched.exception, exc)
 
     # Private methods
 
@@ -194,6 +183,27 @@ def socketpair(receive_buffer: int | None = None) -> tuple[Any, Any]:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, receive_buffer)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     return plain(ours), theirs
+
+
+def raise_failure(failure: BaseException | None, exc: BaseException | None) -> None:
+    """Raise what went wrong on the server's side, at the end of a ``with``.
+
+    Args:
+        failure: what did; None if nothing.
+        exc: what the body of the ``with`` raised. If that is no consequence of the
+            failure it is left alone, with a note.
+    """
+    if failure is None or failure is exc:
+        return
+    if exc is not None and not is_consequence(exc):
+        exc.add_note(f"What was served had failed with {failure!r}.")
+        return
+    # It tells what came before it in its own place, not the body's exception.
+    context = failure.__context__
+    try:
+        raise failure
+    finally:
+        failure.__context__ = context
 
 
 def is_consequence(exc: BaseException) -> bool:

@@ -29,7 +29,7 @@ from ..protocol.datastructures import Headers, HeadersLike
 from ..wsgi.accept import WATCH_KEY
 from .pairs import close
 from .peer import TIMEOUT
-from .served import CLOSE_TIMEOUT, REMOTE_ADDRESS, is_consequence
+from .served import CLOSE_TIMEOUT, REMOTE_ADDRESS, raise_failure
 
 
 class WebSocketClient(Client):
@@ -196,18 +196,7 @@ class ServedApp:
         traceback: TracebackType | None,
     ) -> None:
         self._end()
-        failure = self._failure
-        if failure is None or failure is exc:
-            return
-        if exc is not None and not is_consequence(exc):
-            exc.add_note(f"What was served had failed with {failure!r}.")
-            return
-        # It tells what came before it in its own place, not the body's exception.
-        context = failure.__context__
-        try:
-            raise failure
-        finally:
-            failure.__context__ = context
+        raise_failure(self._failure, exc)
 
     # Private methods
 
