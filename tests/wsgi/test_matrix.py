@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -408,16 +407,15 @@ def test_early_frames_with_the_other_parser_of_gunicorn(
         test_keep_alive_then_upgrade(stack, True)
 
 
-def test_two_clients_of_a_unix_socket(stack_named: Callable[[str], Stack]) -> None:
-    for name in ("pywsgi-unix", "gunicorn-unix"):
-        stack = stack_named(name)
-        with stack.peer() as first, stack.peer() as second:
-            for peer, text in ((first, b"one"), (second, b"two")):
-                peer.ask(request("/echo"))
-                peer.send(TEXT, text)
-            assert first.receive() == (TEXT, b"one")
-            assert second.receive() == (TEXT, b"two")
-            assert said_goodbye(first, 1000)
-            second.send(TEXT, b"still there")
-            assert second.receive() == (TEXT, b"still there")
-            assert said_goodbye(second, 1000)
+@pytest.mark.parametrize("stack", ["pywsgi-unix", "gunicorn-unix"], indirect=True)
+def test_two_clients_of_a_unix_socket(stack: Stack) -> None:
+    with stack.peer() as first, stack.peer() as second:
+        for peer, text in ((first, b"one"), (second, b"two")):
+            peer.ask(request("/echo"))
+            peer.send(TEXT, text)
+        assert first.receive() == (TEXT, b"one")
+        assert second.receive() == (TEXT, b"two")
+        assert said_goodbye(first, 1000)
+        second.send(TEXT, b"still there")
+        assert second.receive() == (TEXT, b"still there")
+        assert said_goodbye(second, 1000)
