@@ -1,16 +1,14 @@
 """A socket in, an open `ServerConnection` out: the opening handshake of a server.
 
-What `serve` and the routes of a router let their caller decide about it stands in
-`Settings`. Every request gets an answer; what a peer does wrong is told to the
-peer, and to the log in one line.
+Every request gets an answer; what a peer does wrong is told to the peer, and to the
+log in one line.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from types import MappingProxyType
@@ -18,99 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 from gevent import Timeout
 
-from .answers import ExtraHeaders, checked_extra, checked_hosts, checked_response
-from .answers import ResponseLike as ResponseLike
-from .answers import as_response as as_response
+from .answers import as_response, checked_extra, checked_response
 from .connection import Connection
 from .exceptions import InvalidOrigin
-from .extensions import ServerExtensionFactory, enable_server_permessage_deflate
-from .forwarded import TrustedProxies
-from .options import Options, check_compression
 from .protocol.codes import State
-from .protocol.datastructures import Headers, is_field_value
+from .protocol.datastructures import Headers
 from .protocol.http11 import Request, Response, ResponseReader, parse_request
-from .protocol.origins import Origins, checked_origins
 from .protocol.server import ServerProtocol
-from .version import version
+from .settings import Settings
 
 
 if TYPE_CHECKING:
     from .server import Server
 
 
-#: The default Server header.
-SERVER = f"gws/{version}"
-
 #: When to try again, in seconds, for who found the server full or closing.
 RETRY_AFTER = "5"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Settings:
-    """How a server opens connections, and how these behave."""
-
-    options: Options
-    origins: Origins = "same"
-    allowed_hosts: Sequence[str] | None = None
-    extensions: Sequence[ServerExtensionFactory] | None = None
-    compression: str | None = "deflate"
-    subprotocols: Sequence[str] | None = None
-    select_subprotocol: Callable[..., str | None] | None = None
-    process_request: Callable[..., ResponseLike | None] | None = None
-    process_response: Callable[..., Response | None] | None = None
-    server_header: str | None = SERVER
-    extra_headers: ExtraHeaders | None = None
-    trusted_proxies: Iterable[str] | None = None
-    proxy_header: str = "X-Forwarded-For"
-    #: Who is believed about where a request came from; None is nobody.
-    _proxies: TrustedProxies | None = None
-    #: The factories of all extensions, that of ``compression`` included.
-    _available_extensions: Sequence[ServerExtensionFactory] = ()
-    _merged: dict[int, tuple[Mapping[str, Any], Settings]] = dataclasses.field(
-        default_factory=dict, repr=False
-    )
-
-    def __post_init__(self) -> None:
-        for name in ("select_subprotocol", "process_request", "process_response"):
-            hook = getattr(self, name)
-            if hook is not None and not callable(hook):
-                raise TypeError(f"{name} must be callable, not {hook!r}")
-        if self.server_header is not None and not is_field_value(self.server_header):
-            raise ValueError(f"invalid Server header: {self.server_header!r}")
-        # An iterator can be read once: here, not for the first connection.
-        kept: dict[str, Any] = {"origins": checked_origins(self.origins)}
-        if self.allowed_hosts is not None:
-            kept["allowed_hosts"] = checked_hosts(self.allowed_hosts)
-        if self.extra_headers is not None and not callable(self.extra_headers):
-            kept["extra_headers"] = checked_extra(self.extra_headers)
-        check_compression(self.compression)
-        kept["_available_extensions"] = (
-            self.extensions or ()
-            if self.compression is None
-            else enable_server_permessage_deflate(self.extensions)
-        )
-        if self.trusted_proxies is not None:
-            proxies = TrustedProxies(self.trusted_proxies, self.proxy_header)
-            kept["_proxies"] = proxies
-            kept["trusted_proxies"] = proxies.names
-        for name, value in kept.items():
-            object.__setattr__(self, name, value)
-
-    def merged(self, changes: Mapping[str, Any]) -> Settings:
-        """Return these settings but for what a route says; made once a route."""
-        if not changes:
-            return self
-        known = self._merged.get(id(changes))
-        if known is None:
-            names = {field.name for field in dataclasses.fields(Options)}
-            mine = {name: v for name, v in changes.items() if name not in names}
-            options = {name: v for name, v in changes.items() if name in names}
-            settings = dataclasses.replace(
-                self, options=self.options.replace(**options), **mine
-            )
-            # The mapping is kept, so that no other can get its id.
-            known = self._merged[id(changes)] = changes, settings
-        return known[1]
 
 
 class AnsweringProtocol(ServerProtocol):

@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 
 from werkzeug.routing import BaseConverter, Map, Rule
 
-from .handshake import ResponseLike, Settings, as_response
+from .answers import ResponseLike, as_response
 from .options import Options
 from .protocol.codes import CloseCode
-from .protocol.headers import validate_subprotocols
 from .protocol.http11 import Request, Response
 from .route import Route
+from .settings import CONNECTION_OPTIONS, OPTION_NAMES, Settings
 from .urlmap import Matcher
 from .urlmap import route as route
 from .urlmap import unix_route as unix_route
@@ -38,15 +38,9 @@ Handler = TypeVar("Handler", bound=Callable[..., Any])
 Hook = Callable[[Any, Request], ResponseLike | None]
 
 #: Options of `serve` that a route may set.
-ROUTE_OPTIONS = frozenset(
-    field.name
-    for kind in (Options, Settings)
-    for field in dataclasses.fields(kind)
-    if not field.name.startswith("_")
+ROUTE_OPTIONS = CONNECTION_OPTIONS - {
     # When a route is known the request was read, its Host checked and its sender
     # told; the hook is for the router to call.
-) - {
-    "options",
     "open_timeout",
     "allowed_hosts",
     "process_request",
@@ -361,14 +355,9 @@ def check_options(options: dict[str, Any]) -> None:
     unknown = ", ".join(sorted(options.keys() - ROUTE_OPTIONS))
     if unknown:
         raise TypeError(f"not options of a route: {unknown}")
-    if options.get("subprotocols") is not None:
-        validate_subprotocols(options["subprotocols"])
-    names = {field.name for field in dataclasses.fields(Options)}
-    logger = logging.getLogger("gws.server")
-    mine = {name: v for name, v in options.items() if name in names}
-    others = {name: v for name, v in options.items() if name not in names}
-    checked = Settings(Options(**{"logger": logger, **mine}), **others)
-    options.update({name: getattr(checked, name) for name in others})
+    defaults = Settings(Options(logger=logging.getLogger("gws.server")))
+    checked = defaults.replace(options)
+    options.update({n: getattr(checked, n) for n in options if n not in OPTION_NAMES})
 
 
 def name_of(handler: Callable[..., Any]) -> str | None:

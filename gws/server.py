@@ -20,16 +20,15 @@ from gevent.event import Event
 
 from .extensions import ServerExtensionFactory
 from .handling import handle
-from .handshake import SERVER as SERVER
 from .handshake import ServerConnection as ServerConnection
-from .handshake import Settings
 from .listener import Listener, listen_tcp, listen_unix
 from .options import Marks, Options
 from .protocol.codes import CloseCode, State
-from .protocol.headers import validate_subprotocols
 from .protocol.origins import Origins
 from .protocol.types import MaxSize
 from .route import with_path
+from .settings import SERVER as SERVER
+from .settings import Settings
 from .stream import wrap_tls
 
 
@@ -329,8 +328,6 @@ def serve(
         ValueError, TypeError: if an option makes no sense.
     """
     handler = with_path(handler)
-    if subprotocols is not None:
-        validate_subprotocols(subprotocols)
     if max_connections is not None and max_connections < 1:
         raise ValueError("max_connections must be positive")
     settings = Settings(

@@ -14,10 +14,10 @@ import pytest
 from gevent.event import Event
 
 from gws import ServerConnection, serve
-from gws.handshake import SERVER
 from gws.protocol.datastructures import Headers
 from gws.protocol.http11 import Response
 from gws.route import Route
+from gws.settings import SERVER
 
 from .wire import (
     HANDSHAKE,

@@ -6,7 +6,6 @@ same, too, with nothing of WSGI between it and its socket.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Mapping
@@ -24,13 +23,14 @@ from ..exceptions import (
     InvalidProtocol,
     InvalidState,
 )
-from ..handshake import ServerConnection, Settings
+from ..handshake import ServerConnection
 from ..options import Options
 from ..protocol.codes import CloseCode, State
 from ..protocol.datastructures import Headers, HeadersLike
-from ..protocol.headers import parse_upgrade, validate_subprotocols
+from ..protocol.headers import parse_upgrade
 from ..protocol.http11 import Request, Response
 from ..protocol.server import refusal
+from ..settings import CONNECTION_OPTIONS, Settings
 from .takeover import Lent, StartResponse, Takeover
 
 
@@ -107,12 +107,10 @@ class Acceptor:
     ) -> None:
         self._handler = handler if handler is not None else nobody
         self._create_connection = create_connection or ServerConnection
-        if options.get("subprotocols") is not None:
-            validate_subprotocols(options["subprotocols"])
         if unknown := ", ".join(sorted(options.keys() - OPTIONS)):
             raise TypeError(f"not options of a connection: {unknown}")
         defaults = Options(logger=logger or logging.getLogger("gws.server"))
-        self._settings = Settings(options=defaults).merged(options)
+        self._settings = Settings(options=defaults).replace(options)
 
     def accept(
         self,
@@ -368,10 +366,5 @@ def nobody(ws: ServerConnection) -> None:
 #: RFC 3986, section 3.3: what a path may hold as it is.
 PATH_SAFE = "/:@!$&'()*+,;=-._~"
 
-#: Options of `serve` that are about connections.
-OPTIONS = frozenset(
-    field.name
-    for kind in (Options, Settings)
-    for field in dataclasses.fields(kind)
-    if not field.name.startswith("_")
-) - {"options", "logger", "open_timeout"}
+#: Options of `serve` that `Acceptor` takes as they are.
+OPTIONS = CONNECTION_OPTIONS - {"logger", "open_timeout"}
