@@ -271,6 +271,8 @@ def wrap_tls(
             sock, context, server_side=server_side, server_hostname=server_hostname
         )
     else:
+        # Of a peer that has gone Python would leave a TLS socket that nobody closes.
+        sock.getpeername()
         tls = context.wrap_socket(
             sock,
             server_side=server_side,
