@@ -26,6 +26,7 @@ HOT_MODULES = [
     "gws/protocol/base.py",
     "gws/stream.py",
     "gws/messages.py",
+    "gws/limits.py",
     "gws/prepared.py",
     "gws/hubs.py",
     "gws/link.py",

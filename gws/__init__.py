@@ -22,6 +22,7 @@ from .fanout import broadcast as broadcast
 from .protocol.codes import CloseCode as CloseCode
 from .protocol.codes import State as State
 from .protocol.frames import Frame as _Frame
+from .protocol.head import HeaderLimits as HeaderLimits
 from .retry import backoff as backoff
 from .retry import process_exception as process_exception
 from .router import Router as Router

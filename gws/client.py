@@ -23,9 +23,10 @@ from .dial import Dialer
 from .exceptions import InvalidHandshake, InvalidStatus, SecurityError
 from .extensions import ClientExtensionFactory, enable_client_permessage_deflate
 from .opening import ChallengeAuth, Opening
-from .options import Marks, Options, check_compression
+from .options import Marks, Options, Rate, check_compression
 from .protocol.datastructures import Headers, HeadersLike
 from .protocol.headers import validate_subprotocols
+from .protocol.reader import MAX_FRAGMENTS
 from .protocol.types import MaxSize
 from .protocol.uri import WebSocketURI, parse_uri
 from .redirects import MAX_REDIRECTS, is_same_origin, location_of
@@ -113,6 +114,7 @@ class connect:
         ping_interval: between two keepalive pings.
         ping_timeout: for their pongs.
         close_timeout: for the closing handshake and the end of TCP together.
+        stall_timeout, max_fragments, message_rate, byte_rate: as for `serve`.
         max_size: of a message, or (message, fragment).
         max_queue: messages received and not taken before reading stops; or (high,
             low).
@@ -164,8 +166,12 @@ class connect:
         ping_interval: float | None = 20,
         ping_timeout: float | None = 20,
         close_timeout: float | None = 10,
+        stall_timeout: float | None = 60,
         max_size: MaxSize = 2**20,
+        max_fragments: int | None = MAX_FRAGMENTS,
         max_queue: Marks = 16,
+        message_rate: Rate = None,
+        byte_rate: Rate = None,
         write_limit: Marks = 2**15,
         logger: logging.Logger | None = None,
         create_connection: Callable[..., ClientConnection] | None = None,
@@ -216,6 +222,10 @@ class connect:
                 max_size=max_size,
                 max_queue=max_queue,
                 write_limit=write_limit,
+                max_fragments=max_fragments,
+                message_rate=message_rate,
+                byte_rate=byte_rate,
+                stall_timeout=stall_timeout,
             ),
             create_connection=made or ClientConnection,
             origin=origin,

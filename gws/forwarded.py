@@ -61,7 +61,7 @@ class TrustedProxies:
             ``peer``, unless it is trusted and tells of another; then a pair of host
             and port, the port 0 if it does not tell.
         """
-        if not self._is_trusted_peer(peer):
+        if not self.trusts(peer):
             return peer
         client = peer
         for entry in reversed(self._entries(headers)[-MAX_HOPS:]):
@@ -72,6 +72,15 @@ class TrustedProxies:
             if not self._is_trusted(ip_address(found[0])):
                 break
         return client
+
+    def trusts(self, peer: Any) -> bool:
+        """Tell whether who connects from an address is one of the proxies."""
+        if not isinstance(peer, tuple):
+            return self._trusts_unix
+        try:
+            return self._is_trusted(ip_address(peer[0].partition("%")[0]))
+        except ValueError:
+            return False
 
     def _entries(self, headers: Headers) -> Sequence[str]:
         values = headers.get_all(self._header)
@@ -85,14 +94,6 @@ class TrustedProxies:
             ]
         except InvalidHeader:
             return []
-
-    def _is_trusted_peer(self, peer: Any) -> bool:
-        if not isinstance(peer, tuple):
-            return self._trusts_unix
-        try:
-            return self._is_trusted(ip_address(peer[0].partition("%")[0]))
-        except ValueError:
-            return False
 
     def _is_trusted(self, address: Address) -> bool:
         if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:

@@ -21,6 +21,7 @@ from .connection import Connection
 from .exceptions import InvalidOrigin
 from .protocol.codes import State
 from .protocol.datastructures import Headers
+from .protocol.head import HeaderLimits
 from .protocol.http11 import Request, Response, ResponseReader, parse_request
 from .protocol.server import ServerProtocol
 from .settings import Settings
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 
 #: When to try again, in seconds, for who found the server full or closing.
 RETRY_AFTER = "5"
+
+#: The answers that say so.
+RETRY_STATUSES = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
+
+#: Said with the second.
+TOO_MANY = "There are too many connections from your address.\n"
 
 
 class AnsweringProtocol(ServerProtocol):
@@ -63,6 +70,12 @@ class ServerConnection(Connection):
     Attributes of your own may be set on it.
     """
 
+    # Each connection has these; without slots the dict for them costs an idle one
+    # 0.3 KB. The dict for others is made when it is needed.
+    __slots__: tuple[str, ...] = ("_date", "_path", "handler", "server", "settings")
+    if not Connection.__dictoffset__:  # compiled
+        __slots__ += ("__dict__", "__weakref__")
+
     protocol: AnsweringProtocol
 
     #: Who `basic_auth` let in; None without it.
@@ -71,13 +84,8 @@ class ServerConnection(Connection):
     #: What a router found in the path.
     handler_kwargs: Mapping[str, Any] = MappingProxyType({})
 
-    #: Who serves the connection.
-    handler: Callable[..., Any] | None = None
-
-    _path = ""
-    # The response: its Date, and all of it if hooks had a hand in it. Otherwise it
-    # is made again when somebody asks, which spares an idle connection 0.2 KB.
-    _date: str | None = None
+    # All of the response, if hooks had a hand in it. Otherwise it is made again, with
+    # the Date it had, when somebody asks: that spares an idle connection 0.2 KB.
     _response_head = b""
     _refusal: Response | None = None
 
@@ -88,7 +96,10 @@ class ServerConnection(Connection):
         remote_address: Any,
         server: Server | None = None,
     ) -> None:
-        protocol = AnsweringProtocol(allowed_hosts=settings.allowed_hosts)
+        protocol = AnsweringProtocol(
+            allowed_hosts=settings.allowed_hosts,
+            header_limits=settings.header_limits,
+        )
         protocol.server_header = settings.server_header
         super().__init__(sock, protocol, settings.options, remote_address)
         #: What the connection was opened with.
@@ -96,6 +107,10 @@ class ServerConnection(Connection):
         #: The `Server` that accepted it; behind a WSGI server that is ours, its
         #: `OpenConnections`, else None.
         self.server = server
+        #: Who serves the connection.
+        self.handler: Callable[..., Any] | None = None
+        self._path = ""
+        self._date: str | None = None
 
     # Properties
 
@@ -105,7 +120,9 @@ class ServerConnection(Connection):
         # Parsed again when somebody asks: as bytes it costs an idle connection
         # a tenth of what the headers would.
         head = self.protocol.request_head
-        return parse_request(head) if head else None
+        # It was within the limits, whatever they were.
+        limits = HeaderLimits(len(head), len(head), len(head))
+        return parse_request(head, limits) if head else None
 
     @property
     def response(self) -> Response | None:
@@ -237,7 +254,7 @@ class ServerConnection(Connection):
         if not accepted or response.status_code != 101:
             raise ValueError("process_response can't accept what was refused")
         # Asked again: others may have opened while hooks ran.
-        return response if self._has_room() else self._full()
+        return self._find_no_room() or response
 
     def _decide(self, request: Request, handler: Any) -> Response:
         settings = self.settings
@@ -255,19 +272,21 @@ class ServerConnection(Connection):
             settings = self.settings = settings.merged(route.options)
             self.configure(settings.options)
         self.handler = handler
-        return self._accept(request, settings) if self._has_room() else self._full()
+        return self._find_no_room() or self._accept(request, settings)
 
-    def _has_room(self) -> bool:
-        return self.server is None or self.server.has_room()
-
-    def _full(self) -> Response:
-        return self._make_refusal(503, "The server is full, or shutting down.\n")
+    def _find_no_room(self) -> Response | None:
+        server = self.server
+        if server is None:
+            return None
+        if not server.has_room():
+            return self._make_refusal(503, "The server is full, or shutting down.\n")
+        proxies = self.settings._proxies
+        if not server.addresses.enter(self, self.remote_address, proxies):
+            return self._make_refusal(429, TOO_MANY)
+        return None
 
     def _make_refusal(self, status: int, text: str) -> Response:
-        response = self.respond(status, text)
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            response.headers["Retry-After"] = RETRY_AFTER
-        return response
+        return with_retry(self.respond(status, text))
 
     def _accept(self, request: Request, settings: Settings) -> Response:
         protocol = self.protocol
@@ -303,6 +322,21 @@ class ServerConnection(Connection):
     def on_finished(self) -> None:
         if self.server is not None:
             self.server.forget(self)
+
+
+def with_retry(response: Response) -> Response:
+    """Say when to try again, if that makes sense."""
+    if response.status_code in RETRY_STATUSES:
+        response.headers["Retry-After"] = RETRY_AFTER
+    return response
+
+
+def refusal_octets(settings: Settings, status: int, text: str) -> bytes:
+    """Return an answer for who has not asked yet, as it is sent."""
+    protocol = AnsweringProtocol()
+    protocol.server_header = settings.server_header
+    protocol.send_response(with_retry(protocol.reject(status, text)))
+    return bytes(protocol.out)
 
 
 @functools.lru_cache(maxsize=1)

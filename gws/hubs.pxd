@@ -6,6 +6,7 @@ cdef class HubShare:
     cdef readonly unsigned long thread
     cdef readonly bytearray buffer
     cdef readonly object deadlines
+    cdef readonly object budget
     cdef list _corked
 
     cpdef flush_later(self, object connection)

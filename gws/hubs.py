@@ -7,6 +7,7 @@ from typing import Any
 
 from .greenlets import thread_id
 from .keepalive import Deadlines
+from .messages import Budget
 from .stream import read_buffer
 
 
@@ -22,6 +23,8 @@ class HubShare:
         self.thread = thread_id()
         self.buffer = read_buffer()
         self.deadlines = Deadlines(hub) if deadlines is None else deadlines
+        #: What pays for the messages that are queued beyond the limits.
+        self.budget = Budget()
         # Connections with frames to be written at the end of this turn.
         self._corked: list[Any] = []
 

@@ -2,6 +2,7 @@ cimport cython
 
 from ._greenlets cimport getcurrent, switch_to, thread_id
 from .hubs cimport HubShare
+from .limits cimport Meter
 from .messages cimport Messages
 from .protocol._speedups cimport take_bytes
 from .protocol.base cimport Protocol
@@ -38,6 +39,7 @@ cdef class Link:
     cdef readonly Stream stream
     cdef object _options
     cdef Messages _messages
+    cdef Meter _meter
     cdef Py_ssize_t _write_high
     cdef Py_ssize_t _write_low
     cdef Py_ssize_t _flush_at
@@ -51,6 +53,8 @@ cdef class Link:
     cdef Py_ssize_t _n_unacknowledged
     cdef bint _broken
     cdef bint _dropping
+    cdef bint _dropped
+    cdef Py_ssize_t _n_counted
     cdef bint _finished
     cdef object _closed
     cdef object _drained
@@ -58,6 +62,7 @@ cdef class Link:
     cdef double _ping_due
     cdef double _pong_due
     cdef double _close_due
+    cdef double _look_due
     cdef object _deadline
     cdef dict _pings
     cdef readonly double latency
@@ -69,6 +74,17 @@ cdef class Link:
 
     @cython.locals(protocol=Protocol, n=Py_ssize_t, buffer=bytearray)
     cdef _take_input(self)
+    @cython.locals(
+        protocol=Protocol,
+        meter=Meter,
+        now=double,
+        known=Py_ssize_t,
+        allowed=Py_ssize_t,
+    )
+    cdef _receive_counted(self, Py_ssize_t n)
+    @cython.locals(events=list, allowed=Py_ssize_t)
+    cdef _count_events(self, double now)
+    cdef _end_for_rate(self)
     @cython.locals(protocol=Protocol, messages=Messages)
     cdef _process_events(self)
     @cython.locals(protocol=Protocol, messages=Messages)
@@ -83,7 +99,7 @@ cdef class Link:
     cdef _wait_input(self)
     cdef _cork(self)
     cpdef uncork(self)
-    @cython.locals(protocol=Protocol, out=bytearray)
+    @cython.locals(protocol=Protocol, out=bytearray, n_before=Py_ssize_t)
     cdef _flush(self)
     cdef _conclude(self)
     cdef _begin_closing(self)
@@ -91,4 +107,10 @@ cdef class Link:
     cpdef _finish(self)
     cdef _schedule(self)
     cdef bint _is_silent(self) except -1
+    @cython.locals(protocol=Protocol)
+    cdef _look(self, double now)
+    @cython.locals(meter=Meter, receiving=bint, sending=bint)
+    cdef str _find_end(self, double now)
+    @cython.locals(meter=Meter, receiving=bint, sending=bint)
+    cdef _sample(self, double now)
     cdef _send_ping(self, bytes payload)

@@ -19,6 +19,7 @@ import contextlib
 import secrets
 import sys
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from gevent import get_hub
@@ -28,6 +29,7 @@ from .exceptions import ConcurrencyError
 from .greenlets import getcurrent, switch_to, thread_id
 from .hubs import share_of
 from .keepalive import Entry, PingWaiter
+from .limits import Meter, RateExceeded
 from .messages import Messages
 from .options import Options
 from .protocol.base import Protocol, split_max_size
@@ -143,6 +145,10 @@ class Link:
         self._broken = False
         # Messages that nobody has room for are dropped: we are closing.
         self._dropping = False
+        # One was.
+        self._dropped = False
+        # How much of what comes next was counted before.
+        self._n_counted = 0
         # TCP is gone.
         self._finished = False
         self._closed: Event | None = None
@@ -153,6 +159,8 @@ class Link:
         self._ping_due = 0.0
         self._pong_due = 0.0
         self._close_due = 0.0
+        # When to look whether something stalls, or has lasted too long.
+        self._look_due = 0.0
         self._deadline: Entry | None = None
         self._pings: dict[bytes, PingWaiter] | None = None
         #: Seconds between the last ping and its pong; 0.0 before the first.
@@ -173,7 +181,14 @@ class Link:
         self._messages = Messages(high, low, max_size or 0 if high else 0)
         self._write_high, self._write_low = options.write_marks
         self._flush_at = min(self._write_high or CORK_SIZE, CORK_SIZE)
-        self.protocol.limit(max_size, max_fragment)
+        self.protocol.limit(max_size, max_fragment, options.max_fragments)
+        # What is moved is counted only where somebody asks.
+        self._meter: Meter | None = None
+        if options.metered:
+            self._meter = self._make_meter(self._share.deadlines.now())
+
+    def _make_meter(self, now: float) -> Meter:
+        return Meter(self._options, 2 if self.protocol.masked else 6, now)
 
     @property
     def local_address(self) -> Any:
@@ -189,14 +204,20 @@ class Link:
         self.stream.start(self.on_readable)
 
     def start_keepalive(self) -> None:
-        """Begin to send pings, once the connection is open."""
+        """Begin to send pings, and to look for stalls, once it is open."""
+        if self._finished:  # it ended before anybody served it
+            return
+        now = self._share.deadlines.now()
         if self._options.ping_interval is not None:
-            now = self._share.deadlines.now()
             self._ping_due = now + self._options.ping_interval
-            self._schedule()
+        self._set_look_due(now)
+        self._schedule()
 
     def process_events(self) -> None:
         """Bring what the protocol has found to whom it concerns."""
+        if self._meter is not None:
+            # Frames that came with the opening handshake.
+            self._count_events(self._share.deadlines.now())
         self._process_events()
 
     def wait_input(self) -> None:
@@ -226,6 +247,15 @@ class Link:
             self._closed = Event()
         return self._closed.wait(timeout)
 
+    def call_when_closed(self, callback: Callable[[], object]) -> None:
+        """Call back in the hub, once, when the TCP connection is gone."""
+        if self._finished:
+            self._hub.loop.run_callback(callback)
+            return
+        if self._closed is None:
+            self._closed = Event()
+        self._closed.rawlink(lambda _: callback())
+
     # Receiving
 
     def on_readable(self) -> None:
@@ -254,13 +284,46 @@ class Link:
             buffer = self._share.buffer
             if protocol.state_number == CONNECTING:
                 protocol.receive_data(take_bytes(buffer, HEADROOM, HEADROOM + n))
+            elif self._meter is not None:
+                self._receive_counted(n)
             else:
                 protocol._receive(buffer, HEADROOM, HEADROOM + n)
         self._process_events()
 
+    def _receive_counted(self, n: int) -> None:
+        # Only what the rates allow is taken.
+        protocol = self.protocol
+        meter = self._meter
+        if protocol.deaf or meter is None:
+            return
+        now = self._share.deadlines.now()
+        known = self._n_counted  # of what comes again
+        self._n_counted = 0
+        allowed = known + meter.take_bytes(n - known, now)
+        protocol._receive(self._share.buffer, HEADROOM, HEADROOM + allowed)
+        self._count_events(now)
+        if allowed < n and protocol.ending is None:
+            self._end_for_rate()
+
+    def _count_events(self, now: float) -> None:
+        events = self.protocol.events
+        allowed = self._meter.take_events(events, now) if self._meter else len(events)
+        if allowed < len(events):
+            del events[allowed:]
+            self._end_for_rate()
+
+    def _end_for_rate(self) -> None:
+        # It takes its turn behind the messages that came before.
+        self.protocol.ending = RateExceeded("rate limit")
+        self.protocol.deaf = True
+
     def _process_events(self) -> None:
         protocol = self.protocol
         messages = self._messages
+        if protocol.rest:
+            self.stream.unread(protocol.rest)
+            self._n_counted = len(protocol.rest)
+            protocol.rest = b""
         if protocol.events:
             if protocol.mixed or self._dropping:
                 self._sort_events()
@@ -303,9 +366,11 @@ class Link:
         if (
             not self._dropping
             and messages.full()
-            and (not self._n_waiting or messages.overfull())
+            and not (self._n_waiting and messages.draw(self._share.budget))
         ):
             self.stream.pause()
+            if self._meter is not None:
+                self._meter.paused = True
         if protocol.out or protocol.eof_to_send:
             self._flush()
 
@@ -317,8 +382,10 @@ class Link:
                 self._take_control_frame(event)
             elif not isinstance(event, (Frame, str, bytes)):
                 self.handshake_event = event
-            elif self._dropping and self._messages.full():
-                pass  # we are closing, and nobody has room for it
+            elif self._dropping and (self._dropped or self._messages.full()):
+                # We are closing, and nobody has room for it; nor for what follows,
+                # or there would be a hole.
+                self._dropped = True
             elif isinstance(event, Frame):
                 self._messages.put(event)
             else:
@@ -400,10 +467,7 @@ class Link:
 
     def on_writable(self) -> None:
         """Write more; the hub calls this when the kernel has room."""
-        n_before = len(self.protocol.out)
         self._flush()
-        if len(self.protocol.out) < n_before:
-            self._alive = True
         if not self.protocol.out:
             self.stream.stop_waiting_writable()
 
@@ -412,11 +476,19 @@ class Link:
         protocol = self.protocol
         out = protocol.out
         if not self._broken:
+            n_before = len(out)
+            was_full = self.stream.awaits_room()
             try:
                 self.stream.flush()
                 if not out and protocol.ping_unanswered is not None:
                     protocol.answer_ping()
+                    n_before += len(out)
                     self.stream.flush()
+                if was_full and len(out) < n_before:
+                    # There is room again, because the peer has read.
+                    self._alive = True
+                if self._meter is not None:
+                    self._meter.bytes_out += n_before - len(out)
             except OSError:
                 # What the peer sent before may still be read.
                 self._broken = True
@@ -463,7 +535,7 @@ class Link:
             self._wake_receiver()
 
     def _set_close_due(self) -> None:
-        self._ping_due = self._pong_due = self._close_due = 0.0
+        self._ping_due = self._pong_due = self._close_due = self._look_due = 0.0
         if self._options.close_timeout is not None and not self._finished:
             now = self._share.deadlines.now()
             self._close_due = now + self._options.close_timeout
@@ -474,7 +546,7 @@ class Link:
         if self._finished:
             return
         self._finished = True
-        self._ping_due = self._pong_due = self._close_due = 0.0
+        self._ping_due = self._pong_due = self._close_due = self._look_due = 0.0
         self.protocol.receive_eof()
         self.protocol.out.clear()
         with contextlib.suppress(OSError):
@@ -500,7 +572,7 @@ class Link:
     def _schedule(self) -> None:
         # See that on_deadline is called at the earliest due time.
         due = 0.0
-        for when in (self._ping_due, self._pong_due, self._close_due):
+        for when in (self._ping_due, self._pong_due, self._close_due, self._look_due):
             if when and (not due or when < due):
                 due = when
         entry = self._deadline
@@ -529,6 +601,8 @@ class Link:
                 self.protocol.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
                 self._begin_closing()
                 return
+        if self._look_due and now >= self._look_due:
+            self._look(now)
         if self._ping_due and now >= self._ping_due:
             self._keep_alive(now)
         self._schedule()
@@ -555,6 +629,75 @@ class Link:
         # lives, would have us remember more and more of them.
         if self.protocol.state_number == OPEN and not self._pings:
             self._send_ping(secrets.token_bytes(4))
+
+    # Stalls, and the end of who has nothing to say
+
+    def _set_look_due(self, now: float) -> None:
+        self._look_due = 0.0
+        if self._options.stall_timeout is not None:
+            self._look_due = now + self._options.stall_timeout
+        meter = self._meter
+        if meter is not None:
+            for due in (meter.window_end, meter.next_due()):
+                if due > now and (not self._look_due or due < self._look_due):
+                    self._look_due = due
+
+    def _look(self, now: float) -> None:
+        # Whether the peer stalls, or the connection has lasted long enough.
+        if self.protocol.out:
+            self._flush()
+        why = self._find_end(now)
+        if why and not self.stream.paused:
+            # The loop calls timers before watchers: what came while it was held up
+            # is to be read.
+            self.on_readable()
+            why = self._find_end(now)
+        protocol = self.protocol
+        if protocol.state_number != OPEN or protocol.ending is not None:
+            return
+        if why == "stalled":
+            protocol.fail(CloseCode.POLICY_VIOLATION, why)
+        elif why:
+            protocol.send_close(CloseCode.GOING_AWAY, why)
+        else:
+            self._sample(now)
+            self._set_look_due(now)
+            return
+        self._begin_closing()
+
+    def _find_end(self, now: float) -> str:
+        # The reason to close; empty if there is none.
+        meter = self._meter
+        if meter is None:
+            return ""
+        receiving = self.protocol.receiving
+        sending = len(self.protocol.out) > 0
+        if meter.window_end and now >= meter.window_end:
+            meter.paused = meter.paused or self.stream.paused
+            if meter.stalls(receiving, sending, self.stream.n_unacknowledged()):
+                return "stalled"
+        return meter.overdue(now, receiving or sending)
+
+    def _sample(self, now: float) -> None:
+        # What is half way now shall have moved by the next look.
+        timeout = self._options.stall_timeout
+        meter = self._meter
+        if timeout is None or (meter is not None and now < meter.window_end):
+            return
+        if self._n_waiting and self._messages.draw(self._share.budget):
+            # Others have given back what this one was not given.
+            self.stream.resume()
+        receiving = self.protocol.receiving and not self.stream.paused
+        sending = len(self.protocol.out) > 0
+        if receiving or sending:
+            if meter is None:
+                meter = self._meter = self._make_meter(now)
+            n = self.stream.n_unacknowledged()
+            meter.begin_window(now, timeout, receiving, sending, n)
+        elif meter is not None:
+            meter.window_end = 0.0
+            if not self._options.metered:
+                self._meter = None
 
     def _send_ping(self, payload: bytes) -> PingWaiter:
         self.protocol.write(0x80 | OP_PING, payload)

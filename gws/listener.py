@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import stat
@@ -23,6 +24,14 @@ Socket: Any = get_original("socket", "socket")
 #: How many connections may wait to be accepted.
 BACKLOG = 1024
 
+#: There are no descriptors left, or no memory for one; others may give some back.
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+#: Seconds until it is tried again.
+PAUSE = 0.1
+
+logger = logging.getLogger("gws.server")
+
 
 def plain(sock: Any) -> Any:
     """Return the connection of a gevent socket in one of the standard library."""
@@ -33,17 +42,22 @@ def plain(sock: Any) -> Any:
 class Listener(BaseServer):  # type: ignore[type-arg]
     """A listening socket; each connection gets a greenlet.
 
-    gevent's server does the waiting, and backs off when accepting fails, as it
-    does when there are no descriptors left.
+    gevent's server does the waiting. When there are no descriptors left, it says so,
+    once, and tries again after a pause.
 
     Args:
         sock: bound and listening.
         handle: called in a new greenlet with the socket and the peer's address.
     """
 
+    #: gevent's.
+    _start_accepting_if_started: Any
+
     def __init__(self, sock: socket.socket, handle: Callable[[Any, Any], None]) -> None:
         sock.setblocking(False)
         self._connect = handle
+        # Accepting failed the last time.
+        self._rests = False
         super().__init__(sock, handle)
 
     def do_read(self) -> tuple[Any, Any] | None:
@@ -53,7 +67,35 @@ class Listener(BaseServer):  # type: ignore[type-arg]
             fd, address = sock._accept()
         except (BlockingIOError, ConnectionAbortedError):
             return None
+        except OSError as exc:
+            if exc.errno not in EXHAUSTED:
+                raise
+            self._rest(exc)
+            return None
+        self._rests = False
         return Socket(sock.family, sock.type, sock.proto, fileno=fd), address
+
+    def _rest(self, exc: OSError) -> None:
+        # Whoever waits to be accepted would wake us all the time; gevent rests, too,
+        # but with a traceback each time.
+        if not self._rests:
+            logger.error("can't accept connections: %s", exc)
+        self._rests = True
+        self.stop_accepting()
+        timer: Any = self.loop.timer(PAUSE)
+        timer.start(self._start_accepting_if_started)
+        self._timer = timer
+
+    def take_queue(self) -> None:
+        """Accept all that wait to be, whom the kernel would reset on `close`."""
+        for _ in range(BACKLOG):
+            try:
+                accepted = self.do_read()
+            except OSError:  # whatever it is, the close goes on
+                return
+            if accepted is None:
+                return
+            self.do_handle(*accepted)
 
     def do_handle(self, sock: Any, address: Any) -> None:
         """Serve one connection in its greenlet.

@@ -20,6 +20,7 @@ cdef class Messages:
     cdef bytearray _stream
     cdef readonly bint stream_is_text
     cdef bint _stream_ended
+    cdef object _drawn
 
     @cython.locals(empty=list)
     cpdef list take(self, list messages)
@@ -34,7 +35,11 @@ cdef class Messages:
     cpdef end_stream(self)
     @cython.locals(n=Py_ssize_t)
     cpdef bint full(self)
-    @cython.locals(n=Py_ssize_t)
-    cpdef bint overfull(self)
+    @cython.locals(excess=Py_ssize_t)
+    cpdef bint draw(self, budget)
     @cython.locals(n=Py_ssize_t)
     cpdef bint has_room(self)
+    @cython.locals(n=Py_ssize_t)
+    cdef Py_ssize_t _excess(self)
+    @cython.locals(excess=Py_ssize_t)
+    cdef _give_back(self)

@@ -17,6 +17,36 @@ PATIENCE = 64
 #: What a message costs beyond its payload, in bytes, so that empty ones count.
 OVERHEAD = 64
 
+#: What the connections of one hub may hold beyond their own limits, all together,
+#: while both sides send and nobody receives; in bytes.
+BUDGET = 2**28
+
+
+class Budget:
+    """Bytes that several connections draw from."""
+
+    def __init__(self, size: int = BUDGET) -> None:
+        self.left = size
+
+
+class Drawn:
+    """What one connection has drawn; it comes back with the end of this object."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._n = 0
+
+    def set(self, n: int) -> bool:
+        """Draw ``n`` bytes in all; return whether the budget has them."""
+        if n - self._n > self._budget.left:
+            return False
+        self._budget.left -= n - self._n
+        self._n = n
+        return True
+
+    def __del__(self) -> None:
+        self._budget.left += self._n
+
 
 class Messages:
     """The messages that came and were not received yet.
@@ -45,6 +75,8 @@ class Messages:
         # What has gathered of it, None until some has; whether nothing follows.
         self._stream: bytearray | None = None
         self._stream_ended = False
+        # What is above the limits, while a budget pays for it.
+        self._drawn: Drawn | None = None
 
     def take(self, messages: list[str | bytes]) -> list[str | bytes]:
         """Take whole messages, in the order of their arrival.
@@ -100,6 +132,8 @@ class Messages:
             if self._head >= 64 and self._head * 2 >= len(queue):
                 del queue[: self._head]
                 self._head = 0
+        if self._drawn is not None:
+            self._give_back()
         return message
 
     def ready(self) -> bool:
@@ -153,13 +187,35 @@ class Messages:
         n = len(self._queue) - self._head
         return (0 < self._high < n) or (0 < self._max_size < self._size)
 
-    def overfull(self) -> bool:
-        """Tell whether reading should stop even while a sender waits."""
-        n = len(self._queue) - self._head
-        return 0 < self._max_size * PATIENCE < self._size + n * OVERHEAD
+    def draw(self, budget: Budget) -> bool:
+        """Have a budget pay for what is above the limits, while a sender waits.
+
+        Returns:
+            Whether it does; if not, reading should stop even so.
+        """
+        excess = self._excess()
+        if not excess:
+            return True
+        if 0 < self._max_size * (PATIENCE - 1) < excess:
+            return False
+        if self._drawn is None:
+            self._drawn = Drawn(budget)
+        return self._drawn.set(excess)
 
     def has_room(self) -> bool:
         """Tell whether reading may go on after it stopped."""
         n = len(self._queue) - self._head
         fits = self._max_size == 0 or self._size <= self._max_size
         return n <= self._low and fits
+
+    def _excess(self) -> int:
+        # How many bytes there are above max_size.
+        n = len(self._queue) - self._head
+        return max(self._size + n * OVERHEAD - self._max_size, 0)
+
+    def _give_back(self) -> None:
+        excess = self._excess()
+        if self._drawn is not None and excess:
+            self._drawn.set(excess)
+        else:
+            self._drawn = None

@@ -7,14 +7,29 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from typing import Any
 
 from .protocol.base import split_max_size
+from .protocol.reader import MAX_FRAGMENTS, MOST_FRAGMENTS
 from .protocol.types import MaxSize
 
 
 #: A high mark, or (high, low); None is no limit.
 Marks = int | tuple[int, int | None] | None
+
+#: So many a second, or (a second, at once); None is no limit.
+Rate = float | tuple[float, float] | None
+
+TIMES = (
+    "open_timeout",
+    "ping_interval",
+    "ping_timeout",
+    "close_timeout",
+    "stall_timeout",
+    "idle_timeout",
+    "max_lifetime",
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,9 +49,15 @@ class Options:
     max_size: MaxSize = 2**20
     max_queue: Marks = 16
     write_limit: Marks = 2**15
+    max_fragments: int | None = MAX_FRAGMENTS
+    message_rate: Rate = None
+    byte_rate: Rate = None
+    stall_timeout: float | None = 60
+    idle_timeout: float | None = None
+    max_lifetime: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("open_timeout", "ping_interval", "ping_timeout", "close_timeout"):
+        for name in TIMES:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be positive or None, not {value!r}")
@@ -46,6 +67,11 @@ class Options:
                 raise ValueError(f"max_size must not be negative: {self.max_size!r}")
         high_and_low("max_queue", self.max_queue)
         high_and_low("write_limit", self.write_limit)
+        n = self.max_fragments
+        if n is not None and not 0 < as_int("max_fragments", n) <= MOST_FRAGMENTS:
+            raise ValueError(f"max_fragments must be positive, not {n!r}")
+        rate_and_burst("message_rate", self.message_rate)
+        rate_and_burst("byte_rate", self.byte_rate)
 
     def replace(self, **changes: Any) -> Options:
         """Return the same options but for ``changes``."""
@@ -61,6 +87,32 @@ class Options:
         """High and low mark of the bytes not sent yet; 0 is no limit."""
         return high_and_low("write_limit", self.write_limit)
 
+    @property
+    def message_bucket(self) -> tuple[float, float]:
+        """How many frames may come a second, and at once."""
+        return rate_and_burst("message_rate", self.message_rate)
+
+    @property
+    def byte_bucket(self) -> tuple[float, float]:
+        """How many bytes may come a second, and at once.
+
+        By default a message of `max_size` may come at once as well.
+        """
+        rate, burst = rate_and_burst("byte_rate", self.byte_rate)
+        if not isinstance(self.byte_rate, tuple):
+            burst += split_max_size(self.max_size)[0] or 0
+        return rate, burst
+
+    @property
+    def metered(self) -> bool:
+        """Whether what a connection moves has to be counted all the time."""
+        return not (
+            self.message_rate is None
+            and self.byte_rate is None
+            and self.idle_timeout is None
+            and self.max_lifetime is None
+        )
+
 
 def high_and_low(name: str, marks: Marks) -> tuple[int, int]:
     """Return both marks; the low one is a quarter of the high one by default."""
@@ -72,6 +124,16 @@ def high_and_low(name: str, marks: Marks) -> tuple[int, int]:
     if not 0 <= as_int(name, low) <= as_int(name, high) or high == 0:
         raise ValueError(f"{name} must be positive, high before low: {marks!r}")
     return high, low
+
+
+def rate_and_burst(name: str, value: Rate) -> tuple[float, float]:
+    """Return both; of a burst that is not given, what comes in 2 s, at least 1."""
+    if value is None:
+        return 0.0, 0.0
+    rate, burst = value if isinstance(value, tuple) else (value, max(2 * value, 1))
+    if not (0 < rate < math.inf and 1 <= burst < math.inf):
+        raise ValueError(f"{name} must be positive, with a burst from 1: {value!r}")
+    return float(rate), float(burst)
 
 
 def as_int(name: str, value: int) -> int:

@@ -14,6 +14,7 @@ cdef int OP_TEXT
 cdef class PreparedMessage:
     cdef int _first
     cdef object _payload
+    cdef readonly Py_ssize_t size
     cdef bytearray _plain
     cdef dict _encoded
 

@@ -38,6 +38,8 @@ class PreparedMessage:
             self._payload = contiguous(message)
             if text:
                 str(self._payload, "utf-8")
+        #: The length of the payload, in bytes, before extensions encode it.
+        self.size = len(self._payload)
         # The frame as it is without extensions, and, by what their connections
         # have in common, as these make it; not masked.
         self._plain: bytearray | None = None

@@ -46,6 +46,7 @@ ROUTE_OPTIONS = CONNECTION_OPTIONS - {
     "process_request",
     "trusted_proxies",
     "proxy_header",
+    "header_limits",
 }
 
 

@@ -22,3 +22,5 @@ cdef class Sender(Link):
     cdef _check_sendable(self)
     @cython.locals(protocol=Protocol)
     cpdef offer(self, PreparedMessage prepared)
+    @cython.locals(protocol=Protocol)
+    cpdef bint send_now(self, PreparedMessage prepared) except -1

@@ -8,7 +8,7 @@ What extensions make of a frame is the protocol's business.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
 from gevent import Timeout
@@ -146,6 +146,8 @@ class Sender(Link):
 
     def _wrote(self) -> None:
         # A frame was appended: see to it that it is written.
+        if self._meter is not None:
+            self._meter.sent(not self.protocol.sending, self._share.deadlines.now())
         if len(self.protocol.out) > self._flush_at:
             self._flush()
             if self._write_high and len(self.protocol.out) > self._write_high:
@@ -164,7 +166,7 @@ class Sender(Link):
             self._drained.clear()
             # Two peers that wait for each other to read must both go on reading.
             self._n_waiting += 1
-            if not self._messages.overfull():
+            if self.stream.paused and self._messages.draw(self._share.budget):
                 self.stream.resume()
             try:
                 self._drained.wait()
@@ -257,7 +259,7 @@ class Sender(Link):
         self.protocol.send_data(opcode, data, fin, compress)
         self._wrote()
 
-    # For broadcast
+    # For who sends to many: `broadcast`, rooms
 
     def offer(self, prepared: PreparedMessage) -> Exception | None:
         """Send a message without waiting; `broadcast` calls this.
@@ -265,7 +267,8 @@ class Sender(Link):
         Returns:
             Why it was not sent; None if it was.
         """
-        self._check_thread()
+        if self.send_now(prepared):
+            return None
         protocol = self.protocol
         if protocol.state_number != OPEN:
             return protocol.close_exc
@@ -275,16 +278,65 @@ class Sender(Link):
                 self.remote_address,
             )
             return ConcurrencyError("it is sending a message in fragments")
+        self.fail_slow()
+        return protocol.close_exc
+
+    def send_now(self, prepared: PreparedMessage) -> bool:
+        """Send a message unless it would have to wait; return whether it is sent.
+
+        It has to while more than `write_limit` is not with the kernel, while another
+        message is sent in fragments, and for ever once the connection is not open.
+        """
+        self._check_thread()
+        protocol = self.protocol
+        if protocol.state_number != OPEN or protocol.sending:
+            return False
         if self._write_high and len(protocol.out) > self._write_high:
             self._flush()
             if len(protocol.out) > self._write_high:
-                self._options.logger.info(
-                    "closing %s: it does not read as fast as others write",
-                    self.remote_address,
-                )
-                protocol.fail(CloseCode.TRY_AGAIN_LATER, "slow consumer")
-                self._begin_closing()
-                return protocol.close_exc
+                return False
         prepared.write(protocol)
+        if self._meter is not None:
+            self._meter.sent(True, self._share.deadlines.now())
         self._cork()
-        return None
+        return True
+
+    def send_prepared(self, prepared: PreparedMessage) -> None:
+        """Send a message as `send` does, and wait and raise as it does."""
+        self._check_thread()
+        if self.protocol.sending:
+            self._wait_message_sent()
+        self.check_open()
+        prepared.write(self.protocol)
+        self._wrote()
+
+    def check_open(self) -> None:
+        """Check that messages can be sent.
+
+        Raises:
+            ConnectionClosed: if the connection is closed.
+            ConcurrencyError: from another thread.
+        """
+        self._check_sendable()
+
+    def call_when_ready(self, callback: Callable[[], object]) -> None:
+        """Call back in the hub, once, when `send_now` may send or never will."""
+        if self.protocol.sending:
+            if self._message_sent is None:
+                self._message_sent = Event()
+            event = self._message_sent
+        else:
+            if self._drained is None:
+                self._drained = Event()
+            event = self._drained
+        if self.protocol.state_number == OPEN:
+            event.clear()
+        event.rawlink(lambda _: callback())
+
+    def fail_slow(self) -> None:
+        """Close with 1013: the peer reads slower than others write."""
+        self._options.logger.info(
+            "closing %s: it does not read as fast as others write", self.remote_address
+        )
+        self.protocol.fail(CloseCode.TRY_AGAIN_LATER, "slow consumer")
+        self._begin_closing()

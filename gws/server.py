@@ -15,17 +15,23 @@ import ssl as tls
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gevent import GreenletExit, Timeout, getcurrent, kill
+from gevent import GreenletExit, Timeout, get_hub, getcurrent, kill, sleep
 from gevent.event import Event
 
+from .admission import Admission, turn_away
+from .drain import STOP, TELL, Countdown, check_close, close_gradually
 from .extensions import ServerExtensionFactory
 from .handling import handle
+from .handshake import TOO_MANY, refusal_octets
 from .handshake import ServerConnection as ServerConnection
 from .listener import Listener, listen_tcp, listen_unix
-from .options import Marks, Options
+from .options import Marks, Options, Rate
 from .protocol.codes import CloseCode, State
+from .protocol.head import HEADER_LIMITS, HeaderLimits
 from .protocol.origins import Origins
+from .protocol.reader import MAX_FRAGMENTS
 from .protocol.types import MaxSize
+from .proxy_protocol import ProxyProtocolError, receive_header
 from .route import with_path
 from .settings import SERVER as SERVER
 from .settings import Settings
@@ -39,6 +45,18 @@ class Server:
     at its end; so does `serve_forever`.
     """
 
+    # No more are accepted; nor opened, of those that were.
+    _closing = False
+    _refusing = False
+    # What connections are told that open while the others are closed.
+    _farewell: tuple[int, str] | None = None
+    # How many have not ended by their closing handshake since then, and how many
+    # handlers not by themselves.
+    _n_cut = 0
+    _n_stopped = 0
+    # Nothing more is waited for.
+    _ended = False
+
     def __init__(
         self,
         handler: Any,
@@ -46,14 +64,18 @@ class Server:
         settings: Settings,
         *,
         ssl: tls.SSLContext | None = None,
-        max_connections: int | None = None,
+        admission: Admission | None = None,
         create_connection: Callable[..., ServerConnection] | None = None,
+        proxy_protocol: bool = False,
     ) -> None:
         self._handler = handler
         self._settings = settings
-        self._ssl = ssl
-        self._max_connections = max_connections
+        #: The TLS of connections to come; set another to renew its certificate.
+        self.ssl = ssl
+        self._admission = admission or Admission()
+        self.addresses = self._admission.addresses
         self._create_connection = create_connection or ServerConnection
+        self._proxy_protocol = proxy_protocol
         #: The listening sockets.
         self.sockets = tuple(sockets)
         #: The connections that are open or closing.
@@ -67,8 +89,9 @@ class Server:
         self._listeners = [Listener(sock, self._serve) for sock in sockets]
         # Of a Unix socket; `unix_serve` sets it, `close` removes it.
         self._socket_file: str | None = None
-        self._closing = False
         self._closed = Event()
+        # `close` was called, or `drain` is done.
+        self._over = Event()
         self._all_done = Event()
         self._all_done.set()
 
@@ -87,10 +110,13 @@ class Server:
         return not self._closing and any(x.started for x in self._listeners)
 
     def serve_forever(self) -> None:
-        """Serve until `close` is called; whatever interrupts it shuts down."""
+        """Serve until `close` is called, or `drain` is done.
+
+        Whatever interrupts it shuts down.
+        """
         self.start()
         try:
-            self._closed.wait()
+            self._over.wait()
         finally:
             self.shutdown()
 
@@ -107,32 +133,71 @@ class Server:
         Args:
             close_connections: False leaves open connections to their handlers.
         """
-        self._closing = True
-        for listener in self._listeners:
-            listener.close()
-        if self._socket_file is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._socket_file)
-            self._socket_file = None
-        for greenlet, ws in list(self._greenlets.items()):
-            if ws is None:  # inside the TLS handshake
-                kill(greenlet)
-        for ws in list(self._handshaking):
-            if ws.state is State.CONNECTING:
-                ws.refuse(503, "The server is shutting down.\n")
+        check_close(code, reason)
+        self._stop_accepting()
+        self._refuse_handshakes()
         if close_connections:
             for ws in list(self.connections):
                 ws.begin_close(code, reason)
-        self._closed.set()
+        self._over.set()
+
+    def drain(
+        self,
+        timeout: float | None = 30,
+        code: int = CloseCode.GOING_AWAY,
+        reason: str = "",
+        *,
+        handover: bool = False,
+    ) -> bool:
+        """Stop to accept, and have everything end in good order; wait for it.
+
+        Connections are closed in random order, a few at a time, all within the first
+        half of the timeout; what their handlers sent goes out first. What has not
+        ended after nine tenths of it is cut, handlers with `gevent.GreenletExit`.
+        Whoever waits to be accepted, or has not sent its request, gets a 503. A
+        handler that calls this is not waited for.
+
+        Args:
+            timeout: seconds for all of it; None is no limit.
+            code, reason: of the closing handshakes: 1001, or 1012 if whoever comes
+                back finds another process.
+            handover: another process accepts on the same listening sockets. Whoever
+                waits to be accepted is left to it; handshakes that have begun go on
+                to their end, and their connections are closed like the others.
+
+        Returns:
+            Whether all connections ended by their closing handshake, and all
+            handlers by themselves.
+        """
+        check_close(code, reason)
+        countdown = Countdown(timeout)
+        try:
+            self._stop_accepting(take_queue=not handover, handover=handover)
+            self._farewell = code, reason
+            sleep(0)  # who was accepted in this turn of the loop is known then
+            if not handover:
+                self._refuse_requests()
+            close_gradually(self.connections, code, reason, countdown.left(TELL))
+            if not self.wait_closed(countdown.left(TELL)):
+                self._refuse_handshakes()
+            self._end(countdown)
+        finally:
+            self._over.set()
+        if self._n_cut or self._n_stopped:
+            text = "%d connections had no closing handshake, %d handlers were stopped"
+            self._settings.options.logger.warning(text, self._n_cut, self._n_stopped)
+        return not (self._n_cut or self._n_stopped)
 
     def wait_closed(self, timeout: float | None = None) -> bool:
         """Wait until all connections are closed and their handlers have ended.
 
-        A handler that waits for this is not waited for.
+        A handler that waits for this is not waited for. In the hub it does not wait.
 
         Returns:
             Whether they have, within ``timeout`` seconds.
         """
+        if getcurrent() is get_hub():
+            return self._closed.is_set() and not self._greenlets
         timer = Timeout.start_new(timeout)
         current = getcurrent()
         not_awaited: set[Any] = set()
@@ -155,17 +220,16 @@ class Server:
         return True
 
     def shutdown(self) -> None:
-        """Close, with 1001, and wait.
+        """Close, with 1001, and wait, at most `close_timeout` seconds.
 
-        Handlers that have not ended when the closing handshakes must have
-        (`close_timeout`) are stopped with `gevent.GreenletExit`.
+        What has not ended after nine tenths of it is cut, handlers with
+        `gevent.GreenletExit`. In the hub, where handlers of signals may run, it does
+        not wait, and cuts nothing.
         """
-        self.close()
-        if self.wait_closed(self._settings.options.close_timeout):
-            return
-        for greenlet in self._greenlets.keys() - self._waiting - {getcurrent()}:
-            kill(greenlet)
-        self.wait_closed(self._settings.options.close_timeout)
+        if not self._ended:
+            self.close()
+            if getcurrent() is not get_hub():
+                self._end(Countdown(self._settings.options.close_timeout))
 
     def __enter__(self) -> Server:
         self.start()
@@ -178,41 +242,106 @@ class Server:
 
     def has_room(self) -> bool:
         """Tell whether one more connection may open."""
-        limit = self._max_connections
-        return not self._closing and (limit is None or len(self.connections) < limit)
+        return not self._refusing and self._admission.has_room(len(self.connections))
 
     def forget(self, ws: ServerConnection) -> None:
         """Take note that a connection is gone."""
-        self.connections.discard(ws)
+        if ws in self.connections:
+            self.connections.discard(ws)
+            if self._farewell is not None and ws.protocol.close_rcvd_then_sent is None:
+                self._n_cut += 1
         self._handshaking.discard(ws)
+        self.addresses.leave(ws)
+
+    # Private methods: the end
+
+    def _stop_accepting(
+        self, *, take_queue: bool = False, handover: bool = False
+    ) -> None:
+        self._closing = True
+        self._refusing = self._refusing or not handover
+        for listener in self._listeners:
+            if take_queue and not listener.closed:
+                listener.take_queue()
+            listener.close()
+        if self._socket_file is not None and not handover:
+            with contextlib.suppress(OSError):
+                os.unlink(self._socket_file)
+        self._socket_file = None
+        self._closed.set()
+
+    def _refuse_handshakes(self) -> None:
+        self._refusing = True
+        for greenlet, ws in list(self._greenlets.items()):
+            if ws is None:  # inside the TLS handshake, or before it
+                kill(greenlet)
+        self._refuse_requests()
+
+    def _refuse_requests(self) -> None:
+        for ws in list(self._handshaking):
+            if ws.state is State.CONNECTING:
+                ws.refuse(503, "The server is shutting down.\n")
+
+    def _end(self, countdown: Countdown) -> None:
+        # Wait, and cut what has not ended.
+        if not self.wait_closed(countdown.left(STOP)):
+            self._cut()
+            self.wait_closed(countdown.left())
+        self._ended = True
+
+    def _cut(self) -> None:
+        for greenlet in self._greenlets.keys() - self._waiting - {getcurrent()}:
+            ws = self._greenlets[greenlet]
+            if ws is not None and ws not in self._handshaking:
+                self._n_stopped += 1
+            kill(greenlet)
+        for ws in [*self._handshaking, *self.connections]:
+            ws._finish()
 
     # Private methods: the greenlet of a connection
 
     def _serve(self, sock: Any, address: Any) -> None:
+        admission = self._admission
+        if admission.is_crowded(len(self.connections)):
+            self._turn_away(sock, 503, "The server is full.\n")
+            sock.close()
+            return
         greenlet = getcurrent()
         self._greenlets[greenlet] = None
+        admission.n_opening += 1
         try:
-            ws = self._open(sock, address)
+            try:
+                ws = self._open(sock, address)
+            finally:
+                admission.n_opening -= 1
+                self.addresses.leave(greenlet)
             if ws is not None:
+                if self._farewell is not None:  # all are told already
+                    ws.begin_close(*self._farewell)
                 handle(ws)
         except GreenletExit:
             pass
         finally:
             del self._greenlets[greenlet]
-            self._all_done.set()
+            # Not each time: who waits looks at all of them.
+            if len(self._greenlets) <= len(self._waiting):
+                self._all_done.set()
 
     def _open(self, sock: Any, address: Any) -> ServerConnection | None:
         # The TLS and the opening handshake, within open_timeout; None if they fail.
         ws: ServerConnection | None = None
-        logger = self._settings.options.logger
-        timer = Timeout.start_new(self._settings.options.open_timeout)
+        settings = self._settings
+        logger = settings.options.logger
+        timer = Timeout.start_new(settings.options.open_timeout)
         try:
             if sock.family != getattr(socket, "AF_UNIX", None):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._ssl is not None:
-                sock = wrap_tls(sock, self._ssl, server_side=True)
-            ws = self._create_connection(sock, self._settings, address, self)
+            address, settings = self._identify(sock, address)
+            if self.ssl is not None:
+                sock = wrap_tls(sock, self.ssl, server_side=True)
+            ws = self._create_connection(sock, settings, address, self)
             self._greenlets[getcurrent()] = ws
+            self.addresses.move(getcurrent(), ws)
             self._handshaking.add(ws)
             ws.start()
             if ws.open_handshake(self._handler):
@@ -229,7 +358,7 @@ class Server:
             if ws is not None and ws.state is State.CONNECTING:
                 ws.refuse(status, text)
         except OSError as exc:
-            # TLS failed, or the peer has gone.
+            # TLS failed, a proxy's header is not right, or the peer has gone.
             logger.debug("no connection: %s: %s", address, exc)
         finally:
             timer.close()
@@ -238,6 +367,35 @@ class Server:
         if ws is not None:
             ws.close()
         return None
+
+    def _identify(self, sock: Any, address: Any) -> tuple[Any, Settings]:
+        # Whose connection it is, and what it is served with.
+        settings = self._settings
+        if self._proxy_protocol:
+            address, settings = self._read_proxy_header(sock, address)
+        if not self.addresses.enter(getcurrent(), address, settings._proxies):
+            self._turn_away(sock, 429, TOO_MANY)
+            raise ConnectionRefusedError(TOO_MANY.strip())
+        return address, settings
+
+    def _turn_away(self, sock: Any, status: int, text: str) -> None:
+        # Before the TLS handshake, or the request; whoever would speak TLS could not
+        # read an answer.
+        self._settings.options.logger.debug("turned away: %d %s", status, text.strip())
+        if self.ssl is None:
+            turn_away(sock, refusal_octets(self._settings, status, text))
+
+    def _read_proxy_header(self, sock: Any, address: Any) -> tuple[Any, Settings]:
+        # Whose connection it is, and whom its headers are believed from.
+        proxies = self._settings._proxies
+        if proxies is None or not proxies.trusts(address):
+            raise ProxyProtocolError("it is none of the trusted proxies")
+        source = receive_header(sock).source
+        if source is None:
+            # The proxy itself, or it does not know who: then headers that seem to
+            # come from it may be anybody's.
+            return address, self._settings.replace({"trusted_proxies": None})
+        return source, self._settings
 
 
 def serve(
@@ -261,13 +419,23 @@ def serve(
     extra_headers: Any = None,
     trusted_proxies: Sequence[str] | None = None,
     proxy_header: str = "X-Forwarded-For",
+    proxy_protocol: bool = False,
+    header_limits: HeaderLimits = HEADER_LIMITS,
     open_timeout: float | None = 10,
     ping_interval: float | None = 20,
     ping_timeout: float | None = 20,
     close_timeout: float | None = 10,
+    stall_timeout: float | None = 60,
+    idle_timeout: float | None = None,
+    max_lifetime: float | None = None,
     max_connections: int | None = None,
+    max_handshakes: int | None = 1024,
+    max_per_address: int | None = None,
     max_size: MaxSize = 2**20,
+    max_fragments: int | None = MAX_FRAGMENTS,
     max_queue: Marks = 16,
+    message_rate: Rate = None,
+    byte_rate: Rate = None,
     write_limit: Marks = 2**15,
     logger: logging.Logger | None = None,
     create_connection: Callable[..., ServerConnection] | None = None,
@@ -311,14 +479,37 @@ def serve(
             believed when they say whose request they pass on; "unix" for who
             connects by a Unix socket. ``remote_address`` is then the client's.
         proxy_header: where they say it: "X-Forwarded-For" or "Forwarded".
+        proxy_protocol: every connection comes from one of these proxies and begins
+            with a header of HAProxy's PROXY protocol, version 1 or 2; others are
+            dropped.
+        header_limits: of the request's head: the longest line (else 414 or 431), the
+            most headers, and how long all of it may be (else 431).
         open_timeout: for the TLS and the opening handshake together.
         ping_interval: between two keepalive pings.
         ping_timeout: for their pongs.
         close_timeout: for the closing handshake and the end of TCP together.
-        max_connections: further ones get a 503.
-        max_size: of a message, or (message, fragment).
+        stall_timeout: a peer that has half sent something, or does not take what we
+            send, must move 64 bytes a second on average over this time; if not, the
+            connection fails with 1008. Where reading has stopped because nobody
+            receives, it is not the peer's fault.
+        idle_timeout: without a message in either direction; then 1001.
+        max_lifetime: of an open connection, less up to a tenth at random, so that
+            those opened together don't come back together; then 1001.
+        max_connections: further ones get a 503. None is what the process has
+            descriptors for (``RLIMIT_NOFILE``, less a reserve).
+        max_handshakes: connections that are not open yet; further ones get a 503 at
+            once (with TLS they are closed).
+        max_per_address: connections, open or not, of one peer address (of IPv6, of
+            its /64); further ones get a 429. Not of trusted proxies and by Unix
+            sockets. None by default: thousands of people may share one address.
+        max_size: of a message, or (message, fragment); then 1009.
+        max_fragments: of a message; then 1009.
         max_queue: messages received and not taken before reading stops; or (high,
             low).
+        message_rate: frames that may come a second, of any kind; or (a second, at
+            once), by default what comes in two seconds at once; then 1008.
+        byte_rate: bytes that may come a second; or (a second, at once), by default
+            what comes in two seconds and a message of max_size at once; then 1008.
         write_limit: bytes sent and not written before `send` waits; or (high, low).
         logger: by default ``logging.getLogger("gws.server")``.
         create_connection: makes a subclass of `ServerConnection`.
@@ -328,8 +519,7 @@ def serve(
         ValueError, TypeError: if an option makes no sense.
     """
     handler = with_path(handler)
-    if max_connections is not None and max_connections < 1:
-        raise ValueError("max_connections must be positive")
+    admission = Admission(max_connections, max_handshakes, max_per_address)
     settings = Settings(
         options=Options(
             logger=logger or logging.getLogger("gws.server"),
@@ -340,6 +530,12 @@ def serve(
             max_size=max_size,
             max_queue=max_queue,
             write_limit=write_limit,
+            max_fragments=max_fragments,
+            message_rate=message_rate,
+            byte_rate=byte_rate,
+            stall_timeout=stall_timeout,
+            idle_timeout=idle_timeout,
+            max_lifetime=max_lifetime,
         ),
         origins=origins,
         allowed_hosts=allowed_hosts,
@@ -353,7 +549,10 @@ def serve(
         extra_headers=extra_headers,
         trusted_proxies=trusted_proxies,
         proxy_header=proxy_header,
+        header_limits=header_limits,
     )
+    if proxy_protocol and not settings.trusted_proxies:
+        raise ValueError("proxy_protocol needs trusted_proxies: who may send it")
     if sock is None:
         sockets = listen_tcp(host, port, reuse_port=reuse_port, backlog=backlog)
     elif host is None and port is None:
@@ -365,8 +564,9 @@ def serve(
         sockets,
         settings,
         ssl=ssl,
-        max_connections=max_connections,
+        admission=admission,
         create_connection=create_connection,
+        proxy_protocol=proxy_protocol,
     )
 
 

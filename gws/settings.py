@@ -9,8 +9,9 @@ from typing import Any
 from .answers import ExtraHeaders, ResponseLike, checked_extra, checked_hosts
 from .extensions import ServerExtensionFactory, enable_server_permessage_deflate
 from .forwarded import TrustedProxies
-from .options import Options, check_compression
+from .options import Options, as_int, check_compression
 from .protocol.datastructures import is_field_value
+from .protocol.head import HEADER_LIMITS, HeaderLimits
 from .protocol.headers import validate_subprotocols
 from .protocol.http11 import Response
 from .protocol.origins import Origins, checked_origins
@@ -40,12 +41,15 @@ class Settings:
     extra_headers: ExtraHeaders | None = None
     trusted_proxies: Iterable[str] | None = None
     proxy_header: str = "X-Forwarded-For"
+    header_limits: HeaderLimits = HEADER_LIMITS
     #: Who is believed about where a request came from; None is nobody.
-    _proxies: TrustedProxies | None = None
+    _proxies: TrustedProxies | None = dataclasses.field(default=None, init=False)
     #: The factories of all extensions, that of ``compression`` included.
-    _available_extensions: Sequence[ServerExtensionFactory] = ()
+    _available_extensions: Sequence[ServerExtensionFactory] = dataclasses.field(
+        default=(), init=False
+    )
     _merged: dict[int, tuple[Mapping[str, Any], Settings]] = dataclasses.field(
-        default_factory=dict, repr=False
+        default_factory=dict, init=False, repr=False
     )
 
     def __post_init__(self) -> None:
@@ -64,6 +68,7 @@ class Settings:
         if self.extra_headers is not None and not callable(self.extra_headers):
             kept["extra_headers"] = checked_extra(self.extra_headers)
         check_compression(self.compression)
+        check_header_limits(self.header_limits)
         kept["_available_extensions"] = (
             self.extensions or ()
             if self.compression is None
@@ -97,6 +102,14 @@ class Settings:
         return dataclasses.replace(
             self, options=self.options.replace(**options), **mine
         )
+
+
+def check_header_limits(limits: HeaderLimits) -> None:
+    """Check the option of that name."""
+    if not isinstance(limits, HeaderLimits):
+        raise TypeError(f"header_limits must be HeaderLimits, not {limits!r}")
+    if not all(as_int("header_limits", limit) > 0 for limit in limits):
+        raise ValueError(f"header_limits must be positive: {limits!r}")
 
 
 #: The options of `serve` that are about connections: all that `Settings.replace` takes.

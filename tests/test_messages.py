@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gws.messages import OVERHEAD, PATIENCE, Messages
+from gws.messages import OVERHEAD, PATIENCE, Budget, Messages
 from gws.protocol.codes import OP_BINARY, OP_CONT, OP_TEXT
 from gws.protocol.frames import Frame
 
@@ -27,7 +27,6 @@ def test_nothing() -> None:
     messages = unlimited()
     assert not messages.ready()
     assert not messages.full()
-    assert not messages.overfull()
     assert messages.has_room()
 
 
@@ -86,27 +85,79 @@ def test_marks_in_bytes() -> None:
     assert not messages.full()
 
 
-def test_overfull() -> None:
+# What is above the limits, while a sender waits
+
+
+def test_patience() -> None:
     messages = Messages(2, 1, 1000)
     n_bytes = 1000 * PATIENCE
+    budget = Budget(10**9)
     while n_bytes - 100 - OVERHEAD >= 0:
-        assert not messages.overfull()
+        assert messages.draw(budget)
         messages.put(Frame(OP_BINARY, bytes(100)))
         n_bytes -= 100 + OVERHEAD
     assert messages.full()
-    assert not messages.overfull()
+    assert messages.draw(budget)
     messages.put(Frame(OP_BINARY, bytes(100)))
-    assert messages.overfull()
+    assert not messages.draw(budget)
     messages.get()
-    assert not messages.overfull()
+    assert messages.draw(budget)
 
 
 def test_empty_messages_count_too() -> None:
     messages = Messages(2, 1, 100)
+    budget = Budget(10**9)
     messages.take([b""] * (100 * PATIENCE // OVERHEAD))
-    assert not messages.overfull()
+    assert messages.draw(budget)
     messages.take([b""])
-    assert messages.overfull()
+    assert not messages.draw(budget)
+
+
+def test_one_budget_for_all() -> None:
+    budget = Budget(1000)
+    one, two = Messages(2, 1, 100), Messages(2, 1, 100)
+    one.take([bytes(100 - OVERHEAD)])
+    assert one.draw(budget)
+    assert budget.left == 1000  # it is within its own limit
+    one.take([bytes(600 - OVERHEAD)])
+    assert one.draw(budget)
+    assert one.draw(budget)
+    assert budget.left == 400
+    two.take([bytes(500 - OVERHEAD), bytes(1), b""])
+    assert not two.draw(budget)
+    assert budget.left == 400
+    # What is received comes back, at once.
+    assert len(one.get()) == 100 - OVERHEAD
+    assert budget.left == 500
+    assert two.draw(budget) is False
+    one.get()
+    assert budget.left == 1000
+    assert two.draw(budget)
+    assert budget.left == 1000 - (500 + 1 + OVERHEAD + OVERHEAD - 100)
+    received(two)
+    assert budget.left == 1000
+
+
+def test_without_max_size_all_is_above_it() -> None:
+    budget = Budget(1000)
+    messages = Messages(2, 1, 0)
+    assert messages.draw(budget)
+    messages.take([bytes(100 - OVERHEAD)] * 10)
+    assert messages.draw(budget)
+    assert budget.left == 0
+    messages.take([b""])
+    assert not messages.draw(budget)
+
+
+def test_what_was_drawn_comes_back_with_the_end() -> None:
+    budget = Budget(1000)
+    messages = Messages(2, 1, 0)
+    messages.take([bytes(500)])
+    assert messages.draw(budget)
+    assert budget.left == 500 - OVERHEAD
+    del messages
+    gc.collect()
+    assert budget.left == 1000
 
 
 def lists_in(messages: Any) -> list[list[Any]]:

@@ -27,12 +27,27 @@ def test_defaults() -> None:
         "max_size": 2**20,
         "max_queue": 16,
         "write_limit": 2**15,
+        "max_fragments": 2**17,
+        "message_rate": None,
+        "byte_rate": None,
+        "stall_timeout": 60,
+        "idle_timeout": None,
+        "max_lifetime": None,
     }
+    assert not options.metered
     assert options.queue_marks == (16, 4)
     assert options.write_marks == (2**15, 2**13)
 
 
-TIMES = ["open_timeout", "ping_interval", "ping_timeout", "close_timeout"]
+TIMES = [
+    "open_timeout",
+    "ping_interval",
+    "ping_timeout",
+    "close_timeout",
+    "stall_timeout",
+    "idle_timeout",
+    "max_lifetime",
+]
 
 
 @pytest.mark.parametrize("name", TIMES)
@@ -102,6 +117,51 @@ def test_bad_marks(name: str, marks: Any) -> None:
 def test_marks_of_another_type(name: str, marks: Any) -> None:
     with pytest.raises(TypeError):
         make(**{name: marks})
+
+
+@pytest.mark.parametrize("n", [None, 1, 2**17, 2**31 - 2])
+def test_max_fragments(n: int | None) -> None:
+    assert make(max_fragments=n).max_fragments == n
+
+
+def test_bad_max_fragments() -> None:
+    for n in (0, -1, 2**31 - 1):
+        with pytest.raises(ValueError, match="max_fragments"):
+            make(max_fragments=n)
+    for wrong in ("1", 1.5, (1, 2)):
+        with pytest.raises(TypeError, match="max_fragments"):
+            make(max_fragments=wrong)
+
+
+def test_rates() -> None:
+    assert make(message_rate=10).message_bucket == (10, 20)
+    assert make(message_rate=0.1).message_bucket == (0.1, 1)
+    assert make(message_rate=(10, 500)).message_bucket == (10, 500)
+    # A message of max_size may come at once.
+    assert make(byte_rate=1000, max_size=5000).byte_bucket == (1000, 7000)
+    assert make(byte_rate=1000, max_size=(5000, 1)).byte_bucket == (1000, 7000)
+    assert make(byte_rate=1000, max_size=None).byte_bucket == (1000, 2000)
+    assert make(byte_rate=(1000, 3000)).byte_bucket == (1000, 3000)
+
+
+@pytest.mark.parametrize("name", ["message_rate", "byte_rate"])
+def test_bad_rates(name: str) -> None:
+    values = [0, -1, math.nan, math.inf, (1, 0.5), (0, 1), (1, math.inf), (1, math.nan)]
+    for value in values:
+        with pytest.raises(ValueError, match=name):
+            make(**{name: value})
+    for wrong in ("1", ("1", 2), [1, 2], (1, None)):
+        with pytest.raises(TypeError):
+            make(**{name: wrong})
+    with pytest.raises(ValueError):
+        make(**{name: (1, 2, 3)})
+
+
+@pytest.mark.parametrize(
+    "name", ["message_rate", "byte_rate", "idle_timeout", "max_lifetime"]
+)
+def test_what_has_to_be_counted(name: str) -> None:
+    assert make(**{name: 1}).metered
 
 
 def test_replace() -> None:

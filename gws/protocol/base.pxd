@@ -30,6 +30,7 @@ cdef class Protocol:
     cdef readonly object shared_encoding
     cdef readonly bytearray out
     cdef public list events
+    cdef public bytes rest
     cdef public bint mixed
     cdef readonly object ending
     cdef readonly bint deaf
@@ -43,7 +44,7 @@ cdef class Protocol:
 
     @cython.locals(reader=Reader, frame=Frame)
     cdef _receive(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
-    cpdef limit(self, max_size, max_fragment)
+    cpdef limit(self, max_size, max_fragment, max_fragments=*)
     cpdef conclude(self)
     cpdef answer_ping(self)
     @cython.locals(opcode=int)

@@ -45,7 +45,7 @@ from .codes import (
     State,
 )
 from .frames import Close, Frame, as_frame, cut_reason, make_frame
-from .reader import HEADROOM, InvalidText, Reader
+from .reader import HEADROOM, MAX_FRAGMENTS, InvalidText, Reader
 from .types import BytesLike, MaxSize
 from .types import split_max_size as split_max_size
 from .writer import write_frame
@@ -53,6 +53,10 @@ from .writer import write_frame
 
 #: With more than this waiting to be sent only the latest ping is answered.
 MAX_WAITING = 2**16
+
+#: Once extensions have made more bytes than this of what came at once, its rest waits:
+#: each octet of it may stand for a thousand.
+MAX_DECODED = 2**17
 
 #: 1000, 1001 and no code at all: a connection that ended as it should.
 OK_CODES = {CloseCode.NORMAL_CLOSURE, CloseCode.GOING_AWAY, CloseCode.NO_STATUS_RCVD}
@@ -96,6 +100,9 @@ class Protocol:
         #: What came and was not taken yet: frames; at first a request or response.
         #: Who takes it from here finds messages in one frame as their payload.
         self.events: list[Any] = []
+        #: What came behind them and was not looked at yet. Who takes events from
+        #: here takes it, too, and feeds it again.
+        self.rest = b""
         #: Whether something else than such messages may be among the events.
         self.mixed = True
         #: What ended the incoming stream and was not answered yet: a close frame
@@ -118,9 +125,18 @@ class Protocol:
         #: Whether the peer's close frame came first; None unless both are there.
         self.close_rcvd_then_sent: bool | None = None
 
-    def limit(self, max_size: int | None, max_fragment: int | None) -> None:
-        """Set other bounds for messages and fragments, before the first frame."""
-        self._reader.limit(max_size, max_fragment)
+    def limit(
+        self,
+        max_size: int | None,
+        max_fragment: int | None,
+        max_fragments: int | None = MAX_FRAGMENTS,
+    ) -> None:
+        """Set other bounds for messages and fragments, before the first frame.
+
+        Args:
+            max_fragments: how many fragments a message may have.
+        """
+        self._reader.limit(max_size, max_fragment, max_fragments)
 
     def use(self, extensions: Sequence[Any]) -> None:
         """Have `Extension` objects encode and decode the frames; before the first.
@@ -138,6 +154,11 @@ class Protocol:
     def state(self) -> State:
         """Where the connection is in its life."""
         return State(self.state_number)
+
+    @property
+    def receiving(self) -> bool:
+        """Whether a message, or a frame, has begun to come and is not whole."""
+        return self._reader.inside()
 
     @property
     def close_code(self) -> int | None:
@@ -179,7 +200,9 @@ class Protocol:
             self._receive_handshake(bytes(data))
             return
         buffer = bytearray(HEADROOM)
+        buffer += self.rest
         buffer += data
+        self.rest = b""
         self._receive(buffer, HEADROOM, len(buffer))
 
     def _receive(self, buffer: bytearray, start: int, end: int) -> None:
@@ -199,6 +222,9 @@ class Protocol:
                     self._receive_frame(event)
                 else:
                     self.events.append(event)
+                if reader.n_decoded > MAX_DECODED and self.ending is None:
+                    self.rest = reader.take_rest()
+                    return
         except (ProtocolError, InvalidText) as exc:
             self.ending = exc
         # Section 5.5.1 and 7.1.7: what follows a close frame, or comes to who
@@ -209,6 +235,7 @@ class Protocol:
         """Take the end of the peer's stream, or its loss: the state is CLOSED."""
         if self.state_number == CONNECTING:
             self._receive_handshake_eof()
+        self._receive_rest()
         self.conclude()
         self.state_number = CLOSED
         self.deaf = True
@@ -220,6 +247,7 @@ class Protocol:
         Close frames are not among them: see `close_rcvd`. Before them, a server
         gets one `Request`, a client one `Response`.
         """
+        self._receive_rest()
         events, self.events = self.events, []
         return [as_frame(x) if isinstance(x, (str, bytes)) else x for x in events]
 
@@ -399,6 +427,11 @@ class Protocol:
         self.state_number = CLOSING
         self.deaf = True
         self.eof_to_send = True
+
+    def _receive_rest(self) -> None:
+        # For who has no socket that it could wait in.
+        while self.rest:
+            self.receive_data(b"")
 
     def _receive_frame(self, frame: Frame) -> None:
         opcode = frame.first & 0x0F

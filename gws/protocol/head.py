@@ -8,6 +8,8 @@ no line is folded; no space stands before a colon; control characters are refuse
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..exceptions import (
     HeaderLineTooLong,
     InvalidHeaderValue,
@@ -28,6 +30,21 @@ MAX_HEADERS = 100
 MAX_HEAD = 32768
 
 
+class HeaderLimits(NamedTuple):
+    """How much the head of a request may be; past it the answer is 414 or 431."""
+
+    line: int = MAX_LINE
+    """The longest request line or header line, in bytes with its CRLF."""
+    headers: int = MAX_HEADERS
+    """The most headers."""
+    total: int = MAX_HEAD
+    """The longest head, in bytes with the empty line that ends it."""
+
+
+#: Of a response always, of a request by default.
+HEADER_LIMITS = HeaderLimits()
+
+
 class Head:
     """Bytes of one head, as they come, and what is parsed of them so far.
 
@@ -35,9 +52,10 @@ class Head:
     comes as soon as the bytes decide it.
     """
 
-    __slots__ = ("_n_headers", "_start", "buffer", "headers")
+    __slots__ = ("_limits", "_n_headers", "_start", "buffer", "headers")
 
-    def __init__(self) -> None:
+    def __init__(self, limits: HeaderLimits = HEADER_LIMITS) -> None:
+        self._limits = limits
         #: Everything that came; append to it.
         self.buffer = bytearray()
         self.headers = Headers()
@@ -76,14 +94,15 @@ class Head:
             InvalidMessage: If the line ends with a bare LF.
             SecurityError: If the head is over its limit.
         """
-        limit = min(self._start + MAX_LINE, MAX_HEAD)
+        longest, _, total = self._limits
+        limit = min(self._start + longest, total)
         end = self.buffer.find(b"\n", self._start, limit)
         if end < 0:
             if len(self.buffer) < limit:
                 return None
-            if limit == self._start + MAX_LINE:
-                raise too_long(f"line exceeds {MAX_LINE} bytes")
-            raise SecurityError(f"HTTP head exceeds {MAX_HEAD} bytes")
+            if limit == self._start + longest:
+                raise too_long(f"line exceeds {longest} bytes")
+            raise SecurityError(f"HTTP head exceeds {total} bytes")
         line = self.buffer[self._start : end].decode("latin-1")
         # RFC 9112 2.2: "a recipient MAY recognize a single LF as a line
         # terminator". Not here: what is in front of us may not have done so.
@@ -101,8 +120,8 @@ class Head:
                 number or the head is over its limit.
         """
         while line := self.next_line(HeaderLineTooLong):
-            if self._n_headers == MAX_HEADERS:
-                raise TooManyHeaders(f"more than {MAX_HEADERS} headers")
+            if self._n_headers == self._limits.headers:
+                raise TooManyHeaders(f"more than {self._limits.headers} headers")
             self._n_headers += 1
             # RFC 9112 5: field-line = field-name ":" OWS field-value OWS. "No
             # whitespace is allowed between the field name and colon" (5.1), and

@@ -26,7 +26,7 @@ from ..exceptions import (
 )
 from .body import Body
 from .datastructures import TCHAR, Headers, is_field_value
-from .head import MAX_LINE, Head
+from .head import HEADER_LIMITS, MAX_LINE, Head, HeaderLimits
 from .headers import parse_host
 
 
@@ -100,12 +100,15 @@ class RequestReader:
     """Bytes of a connection in, its one request out.
 
     Call :meth:`feed` until it returns a request, then look at :attr:`leftover`.
+
+    Args:
+        limits: How much its head may be.
     """
 
     __slots__ = ("_authority", "_empty_line", "_head", "_path", "head", "leftover")
 
-    def __init__(self) -> None:
-        self._head = Head()
+    def __init__(self, limits: HeaderLimits = HEADER_LIMITS) -> None:
+        self._head = Head(limits)
         self._empty_line = False
         self._path: str | None = None
         self._authority: str | None = None
@@ -325,13 +328,16 @@ class LineStream(Protocol):
     def readline(self, size: int, /) -> bytes: ...
 
 
-def parse_request(head: bytes) -> Request:
+def parse_request(head: bytes, limits: HeaderLimits = HEADER_LIMITS) -> Request:
     """Parse a head that is there as a whole, such as :attr:`RequestReader.head`.
+
+    Args:
+        limits: How much it may be.
 
     Raises:
         InvalidHandshake: As :meth:`RequestReader.feed`, and if bytes are missing.
     """
-    reader = RequestReader()
+    reader = RequestReader(limits)
     return reader.feed(head) or reader.feed_eof()
 
 

@@ -31,11 +31,13 @@ cdef class Reader:
     cdef unsigned long long _max_size
     cdef unsigned long long _max_fragment
     cdef unsigned long long _max_encoded
+    cdef int _max_fragments
     cdef tuple _extensions
     cdef int _marks
     cdef bint _decodes_all
     cdef int _marked
     cdef bytearray _buffer
+    cdef readonly Py_ssize_t n_decoded
     cdef Py_ssize_t _position
     cdef Py_ssize_t _end
     cdef bytes _tail
@@ -45,14 +47,16 @@ cdef class Reader:
     cdef uint32_t _key
     cdef int _opcode
     cdef unsigned long long _size
-    cdef Py_ssize_t _n_fragments
+    cdef int _n_fragments
     cdef bytes _pending
 
     @cython.locals(smaller=cython.ulonglong)
-    cpdef limit(self, max_size, max_fragment)
+    cpdef limit(self, max_size, max_fragment, max_fragments=*)
     cpdef decode_with(self, extensions)
     @cython.locals(tail=bytes, n=Py_ssize_t)
     cpdef load(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
+    @cython.locals(buffer=bytearray)
+    cpdef bytes take_rest(self)
     @cython.locals(
         buffer=bytearray,
         position=Py_ssize_t,
@@ -64,6 +68,7 @@ cdef class Reader:
         key=uint32_t,
     )
     cdef next_event(self)
+    cpdef bint inside(self)
     cdef _keep_header(self, bytearray buffer)
     @cython.locals(n=cython.ulonglong, i=Py_ssize_t)
     cdef unsigned long long _long_length(

@@ -44,12 +44,15 @@ from .mask import (
 #: header of 2 + 8 + 4 octets that is not whole has 13 at most.
 HEADROOM = 16
 
-#: The most fragments that one message may have. Their payload is bounded by
-#: the size limit; this bounds what empty fragments can cost.
+#: The most fragments that one message may have by default. Their payload is bounded
+#: by the size limit; this bounds what empty fragments can cost.
 MAX_FRAGMENTS = 2**17
 
 #: Section 5.2: no payload is longer ("the most significant bit MUST be 0").
 NO_LIMIT = 2**63 - 1
+
+#: More fragments than this are not counted.
+MOST_FRAGMENTS = 2**31 - 2
 
 
 class InvalidText(Exception):
@@ -80,6 +83,8 @@ class Reader:
         self.limit(max_size, max_fragment)
         # The buffer that is being read, and the octets of a header cut in two.
         self._buffer: bytearray | None = None
+        #: How many bytes extensions have made of what is in it.
+        self.n_decoded = 0
         self._position = 0
         self._end = 0
         self._tail: bytes | None = None
@@ -97,8 +102,14 @@ class Reader:
         # The octets of a character that is not whole.
         self._pending = b""
 
-    def limit(self, max_size: int | None, max_fragment: int | None) -> None:
-        """Set the limits, between two messages."""
+    def limit(
+        self,
+        max_size: int | None,
+        max_fragment: int | None,
+        max_fragments: int | None = MAX_FRAGMENTS,
+    ) -> None:
+        """Set the limits, between two messages; None is none."""
+        self._max_fragments = MOST_FRAGMENTS if max_fragments is None else max_fragments
         self._max_size = NO_LIMIT if max_size is None else max_size
         self._max_fragment = NO_LIMIT if max_fragment is None else max_fragment
         # Encoded, a frame may be a little longer than decoded: the worst that
@@ -127,8 +138,17 @@ class Reader:
             start -= n
             self._tail = None
         self._buffer = buffer
+        self.n_decoded = 0
         self._position = start
         self._end = end
+
+    def take_rest(self) -> bytes:
+        """Return what is not read of the buffer, between two frames: to load again."""
+        buffer = self._buffer
+        if buffer is None:
+            return b""
+        self._buffer = None
+        return take_bytes(buffer, self._position, self._end)
 
     def next_frame(self) -> Frame | None:
         """Return the next whole frame; None when the buffer is used up.
@@ -186,12 +206,12 @@ class Reader:
         position += n_header
         key = 0
         if self._masked:
-            key = (
-                buffer[position - 4]
-                | buffer[position - 3] << 8
-                | buffer[position - 2] << 16
-                | buffer[position - 1] << 24
-            )
+            # Step by step, all in the type of the key: in C, an octet that is
+            # shifted by 24 does not fit into the int that it is there.
+            key = buffer[position - 1]
+            key = key << 8 | buffer[position - 2]
+            key = key << 8 | buffer[position - 3]
+            key = key << 8 | buffer[position - 4]
         # 5. The payload.
         n_there = self._end - position
         if n <= n_there:
@@ -205,6 +225,10 @@ class Reader:
         self._key = key
         self._position = position
         return self._continue_payload()
+
+    def inside(self) -> bool:
+        """Tell whether something has begun to come: a header, a frame, a message."""
+        return self._first >= 0 or self._opcode != OP_CONT or self._tail is not None
 
     def _keep_header(self, buffer: bytearray) -> None:
         # Keep what has come of a header; the buffer is used up.
@@ -238,8 +262,8 @@ class Reader:
             if self._opcode == OP_CONT:
                 raise ProtocolError("unexpected continuation frame")
             self._n_fragments += 1
-            if self._n_fragments > MAX_FRAGMENTS:
-                raise TooManyFragments(self._n_fragments, MAX_FRAGMENTS)
+            if self._n_fragments > self._max_fragments:
+                raise TooManyFragments(self._n_fragments, self._max_fragments)
         else:
             if self._opcode != OP_CONT:
                 raise ProtocolError("expected a continuation frame")
@@ -336,6 +360,7 @@ class Reader:
         if first & 0x08:
             return frame
         data = frame.data
+        self.n_decoded += len(data)
         self._count(len(data))
         # The rest as if it had come like that.
         return self._whole_decoded(first, data)

@@ -34,6 +34,7 @@ from .base import Protocol
 from .codes import CONNECTING, Side, State
 from .datastructures import Headers
 from .handshake import build_response, check_request
+from .head import HEADER_LIMITS, HeaderLimits
 from .headers import (
     ExtensionHeader,
     ExtensionParameter,
@@ -73,6 +74,7 @@ class ServerProtocol(Protocol):
         subprotocols: those we speak, the best first; a client must offer one.
         select_subprotocol: chooses instead; it gets what the client offers.
         max_size: as in `Protocol`.
+        header_limits: how much the head of the request may be.
     """
 
     __slots__ = (
@@ -98,6 +100,7 @@ class ServerProtocol(Protocol):
         subprotocols: Sequence[str] | None = None,
         select_subprotocol: SelectSubprotocol | None = None,
         max_size: MaxSize = 2**20,
+        header_limits: HeaderLimits = HEADER_LIMITS,
     ) -> None:
         super().__init__(Side.SERVER, state=State.CONNECTING, max_size=max_size)
         self.origins = origins
@@ -113,7 +116,7 @@ class ServerProtocol(Protocol):
         self.handshake_exc: Exception | None = None
         #: The request as it came; `parse_request` reads it.
         self.request_head = b""
-        self._request_reader: RequestReader | None = RequestReader()
+        self._request_reader: RequestReader | None = RequestReader(header_limits)
         self._leftover = b""
 
     # Public methods

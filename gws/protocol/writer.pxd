@@ -1,3 +1,4 @@
+cimport cython
 from libc.stdint cimport uint32_t
 
 from ._speedups cimport append_frame
@@ -7,6 +8,7 @@ cdef class MaskingKeys:
     cdef bytes _pool
     cdef Py_ssize_t _position
 
+    @cython.locals(pool=bytes, key=uint32_t)
     cpdef uint32_t next(self) except? 0
 
 

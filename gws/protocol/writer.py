@@ -38,7 +38,11 @@ class MaskingKeys:
         at = self._position
         self._position = at + 4
         pool = self._pool
-        return pool[at] | pool[at + 1] << 8 | pool[at + 2] << 16 | pool[at + 3] << 24
+        # Step by step, as in `Reader.next_event`.
+        key = pool[at]
+        key = key << 8 | pool[at + 1]
+        key = key << 8 | pool[at + 2]
+        return key << 8 | pool[at + 3]
 
 
 masking_keys = MaskingKeys()

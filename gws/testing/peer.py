@@ -6,6 +6,7 @@ what no library would.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from typing import Any
@@ -100,8 +101,13 @@ class RawSocket:
     # Public methods for the end
 
     def half_close(self) -> None:
-        """End the stream in our direction; the other side may still write."""
-        self.sock.shutdown(socket.SHUT_WR)
+        """End the stream in our direction; the other side may still write.
+
+        Of TLS it is cut off: its own end, close_notify, is not sent.
+        """
+        # Not by the method of a TLS socket, which would decrypt no more.
+        with socket.socket(fileno=os.dup(self.sock.fileno())) as same:
+            same.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
         """End with a TCP reset.

@@ -305,7 +305,22 @@ def request_of(environ: Mapping[str, Any]) -> Request:
     for name in ("CONTENT_LENGTH", "CONTENT_TYPE"):
         if environ.get(name):
             headers[name.replace("_", "-").title()] = environ[name]
+    authority = authority_of(environ)
+    if authority and "Host" in headers:
+        # RFC 9112, section 3.2.2: a server that gets the absolute-form "MUST ignore
+        # the received Host header field (if any)"; WSGI servers leave that to us.
+        del headers["Host"]
+        headers["Host"] = authority
     return Request(path_of(environ), headers)
+
+
+def authority_of(environ: Mapping[str, Any]) -> str:
+    """Return the host that the request target names; empty if it names none."""
+    for key in ("RAW_URI", "REQUEST_URI", "PATH_INFO"):
+        target = environ.get(key) or "/"
+        if not target.startswith("/"):
+            return urlsplit(target).netloc
+    return ""
 
 
 def path_of(environ: Mapping[str, Any]) -> str:
@@ -367,4 +382,4 @@ def nobody(ws: ServerConnection) -> None:
 PATH_SAFE = "/:@!$&'()*+,;=-._~"
 
 #: Options of `serve` that `Acceptor` takes as they are.
-OPTIONS = CONNECTION_OPTIONS - {"logger", "open_timeout"}
+OPTIONS = CONNECTION_OPTIONS - {"logger", "open_timeout", "header_limits"}

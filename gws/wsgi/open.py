@@ -6,19 +6,12 @@ connection it is what `Server` is to those of `serve`.
 
 from __future__ import annotations
 
-import random
-
-from gevent import sleep
 from gevent.event import Event
 
+from ..admission import Addresses
+from ..drain import close_gradually
 from ..handshake import ServerConnection
 from ..protocol.codes import CloseCode
-
-
-#: How many connections are closed at once; and the longest pause, in seconds, before
-#: the next ones.
-BATCH = 100
-PAUSE = 0.1
 
 
 class OpenConnections:
@@ -26,12 +19,17 @@ class OpenConnections:
 
     Args:
         limit: how many there may be; None is no limit.
+        max_per_address: as for `serve`.
     """
 
-    def __init__(self, limit: int | None = None) -> None:
+    def __init__(
+        self, limit: int | None = None, max_per_address: int | None = None
+    ) -> None:
         if limit is not None and limit < 1:
             raise ValueError("max_connections must be positive")
         self._limit = limit
+        #: What counts the connections of each peer address.
+        self.addresses = Addresses(max_per_address)
         #: Those that are open or closing.
         self.connections: set[ServerConnection] = set()
         #: All shall close; no other may open.
@@ -41,22 +39,13 @@ class OpenConnections:
     # Public methods
 
     def close(self, seconds: float) -> None:
-        """Begin to close all with 1001, and refuse further ones.
-
-        Not all at once: their clients, which come back at the same moment, shall
-        not overrun whoever serves them next. Clients are told in random order.
+        """Begin to close all with 1001, a few at a time, and refuse further ones.
 
         Args:
             seconds: within which all are told.
         """
         self.closing = True
-        connections = list(self.connections)
-        random.shuffle(connections)
-        pause = min(PAUSE, seconds * BATCH / max(len(connections), 1))
-        for n, ws in enumerate(connections, 1):
-            ws.begin_close(CloseCode.GOING_AWAY)
-            if n % BATCH == 0:
-                sleep(pause)
+        close_gradually(self.connections, CloseCode.GOING_AWAY, "", seconds)
 
     def wait(self, timeout: float) -> None:
         """Wait until all are closed, at most ``timeout`` seconds."""
@@ -80,5 +69,6 @@ class OpenConnections:
     def forget(self, ws: ServerConnection) -> None:
         """Take note that a connection is gone."""
         self.connections.discard(ws)
+        self.addresses.leave(ws)
         if not self.connections:
             self._empty.set()

@@ -327,6 +327,25 @@ def test_limit(tested: Endpoint) -> None:
     assert tested.frames()[0][1][:2] == (1009).to_bytes(2, "big")
 
 
+def test_limit_of_fragments(tested: Endpoint) -> None:
+    tested.protocol.limit(3, None, 1)
+    tested.receive(tested.frame(FIN | TEXT, b"abc"), tested.frame(TEXT, b"a"))
+    assert tested.events() == [(FIN | TEXT, b"abc"), (TEXT, b"a")]
+    tested.receive(tested.frame(FIN | CONT, b"b"))
+    assert tested.frames()[0][1][:2] == (1009).to_bytes(2, "big")
+
+
+def test_receiving(tested: Endpoint) -> None:
+    """From the first octet of a message to the last one."""
+    octets = tested.frame(TEXT, b"abc") + tested.frame(FIN | CONT, b"d")
+    assert not tested.protocol.receiving
+    for octet in octets[:-1]:
+        tested.receive(bytes([octet]))
+        assert tested.protocol.receiving
+    tested.receive(octets[-1:])
+    assert not tested.protocol.receiving
+
+
 # The closing handshake
 
 

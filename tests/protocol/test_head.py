@@ -12,7 +12,7 @@ from gws.exceptions import (
     SecurityError,
     TooManyHeaders,
 )
-from gws.protocol.head import MAX_HEAD, MAX_HEADERS, MAX_LINE, Head
+from gws.protocol.head import MAX_HEAD, MAX_HEADERS, MAX_LINE, Head, HeaderLimits
 
 
 def head_of(data: bytes) -> Head:
@@ -202,6 +202,26 @@ def test_line_limit_wins_where_both_end() -> None:
     lines = (b"A: " + b"b" * 8187 + b"\r\n") * 3
     assert len(lines) == MAX_HEAD - MAX_LINE
     fail(lines + b"A: " + b"b" * 10_000, HeaderLineTooLong)
+
+
+def test_other_limits() -> None:
+    limits = HeaderLimits(line=10, headers=3, total=20)
+
+    def limited(data: bytes) -> Head:
+        head = Head(limits)
+        head.buffer += data
+        return head
+
+    assert limited(b"x" * 8 + b"\r\n").next_line(RequestLineTooLong) == "x" * 8
+    with pytest.raises(RequestLineTooLong, match="line exceeds 10 bytes"):
+        limited(b"x" * 9 + b"\r\n").next_line(RequestLineTooLong)
+    assert limited(b"A:b\r\n" * 3 + b"\r\n").read_headers()
+    with pytest.raises(TooManyHeaders, match="more than 3 headers"):
+        limited(b"A:b\r\n" * 4).read_headers()
+    assert limited(b"A:bcdef\r\n" * 2 + b"\r\n").read_headers()
+    with pytest.raises(SecurityError, match="HTTP head exceeds 20 bytes"):
+        limited(b"A:bcdef\r\n" * 2 + b"B:\r\n").read_headers()
+    assert HeaderLimits() == (MAX_LINE, MAX_HEADERS, MAX_HEAD)
 
 
 def test_restart() -> None:

@@ -24,6 +24,7 @@ from gws.exceptions import (
 )
 from gws.protocol.body import MAX_BODY
 from gws.protocol.datastructures import TCHAR, Headers
+from gws.protocol.head import HeaderLimits
 from gws.protocol.http11 import (
     Request,
     RequestReader,
@@ -429,6 +430,21 @@ def test_request_cut_off(data: bytes, part: str) -> None:
 def test_request_that_may_not_be_sent(path: str) -> None:
     with pytest.raises(ValueError, match="invalid path"):
         Request(path, Headers()).serialize()
+
+
+def test_other_limits() -> None:
+    limits = HeaderLimits(line=20_000, headers=200, total=40_000)
+    data = b"GET / HTTP/1.1\r\nA: " + b"b" * 15_000 + b"\r\n" + b"C: d\r\n" * 150
+    data += b"\r\n"
+    with pytest.raises(SecurityError):
+        parse_request(data)
+    request = parse_request(data, limits)
+    assert len(request.headers["A"]) == 15_000
+    assert RequestReader(limits).feed(data) == request
+    with pytest.raises(SecurityError):
+        RequestReader(HeaderLimits(headers=10)).feed(
+            b"GET / HTTP/1.1\r\n" + data[-200:]
+        )
 
 
 # Responses

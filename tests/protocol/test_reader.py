@@ -377,6 +377,52 @@ def test_too_many_fragments() -> None:
     assert (info.value.count, info.value.max_fragments) == (2**17 + 1, 2**17)
 
 
+def test_other_limits_of_fragments() -> None:
+    for limit in (1, 3):
+        reader = Reader(False, None, None)
+        reader.limit(None, None, limit)
+        load(reader, wire.frame(BINARY) + wire.frame(CONT) * limit)
+        for _ in range(limit):
+            assert reader.next_frame() is not None
+        with pytest.raises(TooManyFragments) as info:
+            reader.next_frame()
+        assert (info.value.count, info.value.max_fragments) == (limit + 1, limit)
+    # None is any number; and so is what was a limit before.
+    reader = Reader(False, None, None)
+    reader.limit(None, None, 1)
+    reader.limit(None, None, None)
+    load(reader, wire.frame(BINARY) + wire.frame(CONT) * 2**17 + wire.frame(FIN | CONT))
+    n = 0
+    while reader.next_frame() is not None:
+        n += 1
+    assert n == 2**17 + 2
+
+
+@both_sides
+def test_what_is_not_whole(masked: bool) -> None:
+    reader = Reader(masked, None, None)
+    assert not reader.inside()
+    fragments = wire.frame(TEXT, b"1234", masked) + wire.frame(CONT, b"", masked)
+    ping = wire.frame(FIN | PING, b"x", masked)
+    last = wire.frame(FIN | CONT, b"5", masked)
+    octets = fragments + ping + last
+    for i in range(1, len(octets)):
+        load(reader, octets[i - 1 : i])
+        while reader.next_frame() is not None:
+            pass
+        assert reader.inside()
+    load(reader, octets[-1:])
+    assert reader.next_frame() is not None
+    assert not reader.inside()
+    # Between messages only the frame counts.
+    load(reader, ping[:1])
+    assert reader.next_frame() is None
+    assert reader.inside()
+    load(reader, ping[1:])
+    assert reader.next_frame() is not None
+    assert not reader.inside()
+
+
 # Text
 
 BAD_TEXTS = [

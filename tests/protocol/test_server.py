@@ -30,6 +30,7 @@ from gws.exceptions import (
 from gws.protocol import ServerProtocol, State
 from gws.protocol.datastructures import Headers
 from gws.protocol.frames import Frame
+from gws.protocol.head import HeaderLimits
 from gws.protocol.http11 import Request, Response, ResponseReader, parse_request
 
 from . import wire
@@ -771,3 +772,15 @@ def test_cut_anywhere(data: bytes, cuts: list[int]) -> None:
 def test_101_is_no_refusal() -> None:
     with pytest.raises(ValueError, match="101 is no refusal"):
         ServerProtocol().reject(101, "welcome")
+
+
+def test_header_limits() -> None:
+    data = make_request(X="a" * 9000)
+    protocol = ServerProtocol(header_limits=HeaderLimits(line=9100))
+    protocol.receive_data(data)
+    [request] = protocol.events_received()
+    assert len(request.headers["X"]) == 9000
+    protocol = ServerProtocol(header_limits=HeaderLimits(line=9000))
+    protocol.receive_data(data)
+    assert protocol.events_received() == []
+    assert b" 431 " in b"".join(protocol.data_to_send())[:20]

@@ -17,10 +17,11 @@ import pytest
 from gevent.event import AsyncResult, Event
 
 from gws import ClientConnection, ConnectionClosed, InvalidStatus, connect, unix_connect
+from gws.drain import BATCH
 from gws.testing import request
 from gws.wsgi import WebSocketApp
 from gws.wsgi.middleware import WEBSOCKET_KEY
-from gws.wsgi.open import BATCH, OpenConnections
+from gws.wsgi.open import OpenConnections
 from gws.wsgi.pywsgi import WebSocketHandler, WSGIServer
 
 from .stacks import LONG, Stack, pywsgi
@@ -260,6 +261,18 @@ def test_max_connections() -> None:
 def test_max_connections_is_checked() -> None:
     with pytest.raises(ValueError, match="positive"):
         WSGIServer(("127.0.0.1", 0), echo, max_connections=0)
+
+
+def test_max_per_address() -> None:
+    with site(max_per_address=1) as (server, stack, _):
+        for _ in range(2):
+            first = opened(stack)
+            with pytest.raises(InvalidStatus) as refused:
+                opened(stack)
+            assert refused.value.response.status_code == 429
+            assert refused.value.response.headers["Retry-After"] == "5"
+            first.close()
+            server._open.wait(LONG)
 
 
 def test_other_servers_of_the_process_go_on() -> None:

@@ -1,0 +1,73 @@
+"""Connections that shall end in; each told so, not all at once, and in good time."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Collection
+
+from gevent import sleep
+
+from .handshake import ServerConnection
+from .protocol.frames import Close
+
+
+#: How many connections are told at once; and the longest pause, in seconds, before
+#: the next ones.
+BATCH = 100
+PAUSE = 0.1
+
+#: Parts of the time that a server has to end: within the first all connections are
+#: told; after the second what still runs is stopped, and has the rest to clean up.
+TELL, STOP = 0.5, 0.9
+
+
+class Countdown:
+    """The time that something may take, from now on.
+
+    Args:
+        timeout: in seconds; None is no limit.
+    """
+
+    def __init__(self, timeout: float | None) -> None:
+        self._began = time.monotonic()
+        self._timeout = timeout
+
+    def left(self, part: float = 1) -> float | None:
+        """Return the seconds until this part of it is over; None without a limit."""
+        if self._timeout is None:
+            return None
+        return max(self._began + part * self._timeout - time.monotonic(), 0)
+
+
+def check_close(code: int, reason: str) -> None:
+    """Raise ProtocolError unless this can be sent; before anybody is told."""
+    close = Close(code, reason)
+    close.serialize()
+    close.check()
+
+
+def close_gradually(
+    connections: Collection[ServerConnection],
+    code: int,
+    reason: str,
+    seconds: float | None,
+) -> None:
+    """Begin to close all, in random order, and return when all are told.
+
+    Not all at once: their clients, which come back at the same moment, shall not
+    overrun whoever serves them next. Pauses are random, too: several processes may
+    end together.
+
+    Args:
+        seconds: within which all are told; None is no limit.
+    """
+    waiting = list(connections)
+    random.shuffle(waiting)
+    pause = PAUSE
+    if seconds is not None:
+        pause = min(pause, seconds * BATCH / max(len(waiting), 1))
+    for n, ws in enumerate(waiting, 1):
+        ws.begin_close(code, reason)
+        if n % BATCH == 0:
+            sleep(pause * random.uniform(0.5, 1))
