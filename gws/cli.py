@@ -8,13 +8,11 @@ monkey-patches before it imports anything else.
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib
 import io
 import os
 import re
 import signal
-import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -76,7 +74,14 @@ def main() -> None:
     help="Listen there; may be given several times. [default: localhost:8765]",
 )
 @click.option("--unix", metavar="PATH", help="Listen on a Unix socket.")
-@click.option("--fd", type=int, help="Take a listening socket that is inherited.")
+@click.option(
+    "--fd",
+    "fds",
+    multiple=True,
+    type=int,
+    help="Take a listening socket that is inherited; may be given several times. "
+    "[default: those of LISTEN_FDS, if systemd passed any]",
+)
 @click.option(
     "--ssl-cert",
     metavar="FILE",
@@ -87,22 +92,38 @@ def main() -> None:
     metavar="FILE",
     help="The certificate's key, if not in the same file.",
 )
+@click.option(
+    "--drain-timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(0, 1e6),
+    default=30.0,
+    show_default=True,
+    help="How long connections and handlers may take to end.",
+)
 @click.option("--no-patch", is_flag=True, help="Do not monkey-patch.")
 def serve(
     app: str,
     bind: tuple[tuple[str | None, int], ...],
     unix: str | None,
-    fd: int | None,
+    fds: tuple[int, ...],
     ssl_cert: str | None,
     ssl_key: str | None,
+    drain_timeout: float,
     no_patch: bool,
 ) -> None:
     """Serve a Router, or a handler, until SIGTERM or Ctrl-C.
 
     MODULE is imported with the current directory on the path, after
-    gevent.monkey.patch_all(). Then all connections are closed with 1001, and their
-    handlers get the time of the closing handshake to end; a second Ctrl-C does not
-    wait for them.
+    gevent.monkey.patch_all().
+
+    SIGTERM and SIGINT (Ctrl-C) drain: nothing more is accepted, connections are closed
+    with 1001 (1012 if the listening socket was inherited), and their handlers may end
+    within --drain-timeout. A second signal ends the process at once. SIGHUP reads
+    --ssl-cert and --ssl-key again, for connections to come.
+
+    It exits with 0 if all connections and handlers ended by themselves, with 3 if some
+    had to be cut, with 143 or 130 after a second SIGTERM or SIGINT, with 1 if it can't
+    serve, and with 2 if the command line is wrong.
     """
     if not no_patch:
         from gevent import monkey
@@ -113,22 +134,43 @@ def serve(
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    inherited = dict.fromkeys(fds, "")
+    if not (bind or unix or fds):
+        inherited = passed_fds()
+        bind = () if inherited else (DEFAULT_BIND,)
     handler = load(app)
     context = server_tls(ssl_cert, ssl_key)
-    if not (bind or unix or fd is not None):
-        bind = (DEFAULT_BIND,)
+    from .process import Service, run
+
+    renewed = None if ssl_cert is None else partial(make_tls, ssl_cert, ssl_key)
     with contextlib.ExitStack() as stack:
-        servers = []
-        for where, listen in ways_to_listen(bind, unix, fd):
-            try:
-                servers.append(listen(handler, ssl=context))
-            except OSError as exc:
-                # Its last part says why; what comes before names the place, too.
-                why = (exc.strerror or str(exc)).rpartition(": ")[2]
-                text = f"can't listen on {where}: {why}"
-                raise click.ClickException(text) from None
-            stack.callback(servers[-1].close)
-        run_until_signal(servers, "ws" if context is None else "wss")
+        services = []
+        for where, make, is_inherited in ways_to_listen(bind, unix, inherited):
+            server = listen(where, partial(make, handler, ssl=context))
+            stack.callback(server.close)
+            services.append(Service(server, is_inherited))
+        code = run(services, drain_timeout, renewed)
+    raise click.exceptions.Exit(code)
+
+
+def listen(where: str, make: Callable[[], Server]) -> Server:
+    """Make a server, or say why it can't listen there."""
+    try:
+        return make()
+    except OSError as exc:
+        # Its last part says why; what comes before names the place, too.
+        why = (exc.strerror or str(exc)).rpartition(": ")[2]
+        raise click.ClickException(f"can't listen on {where}: {why}") from None
+
+
+def passed_fds() -> dict[int, str]:
+    """Return the listening sockets that systemd passed, and how they are named."""
+    from .systemd import listen_fds
+
+    try:
+        return {fd: f" ({name})" for fd, name in listen_fds()}
+    except (ValueError, OSError) as exc:
+        raise click.ClickException(f"LISTEN_FDS: {exc}") from None
 
 
 def load(name: str) -> Any:
@@ -171,65 +213,44 @@ def server_tls(certificate: str | None, key: str | None) -> ssl.SSLContext | Non
         if key is not None:
             raise click.UsageError("--ssl-key needs --ssl-cert")
         return None
+    try:
+        return make_tls(certificate, key)
+    except OSError as exc:
+        raise click.ClickException(str(exc)) from None
+
+
+def make_tls(certificate: str, key: str | None) -> ssl.SSLContext:
+    """Return a context with these PEM files.
+
+    Raises:
+        OSError: if they are not there, or no certificate and its key.
+    """
     import ssl
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(certificate, key)
+        # Nobody is there to be asked for a password.
+        context.load_cert_chain(certificate, key, password="")
     except OSError as exc:
         files = certificate if key is None else f"{certificate}, {key}"
-        raise click.ClickException(f"{files}: {exc.strerror or exc}") from None
+        raise OSError(f"{files}: {exc.strerror or exc}") from None
     return context
 
 
 def ways_to_listen(
-    bind: Iterable[tuple[str | None, int]], unix: str | None, fd: int | None
-) -> Iterator[tuple[str, Callable[..., Server]]]:
-    """Yield what to call each place, and what makes a server for it."""
+    bind: Iterable[tuple[str | None, int]], unix: str | None, inherited: dict[int, str]
+) -> Iterator[tuple[str, Callable[..., Server], bool]]:
+    """Yield what to call each place, what makes its server, and if it is inherited."""
     from . import server
+    from .process import serve_inherited
 
     for host, port in bind:
-        yield f"{host or '*'}:{port}", partial(server.serve, host=host, port=port)
+        make = partial(server.serve, host=host, port=port)
+        yield f"{host or '*'}:{port}", make, False
     if unix is not None:
-        yield unix, partial(server.unix_serve, path=unix)
-    if fd is not None:
-        yield f"descriptor {fd}", partial(serve_inherited, fd)
-
-
-def serve_inherited(fd: int, handler: Any, **options: Any) -> Server:
-    """Serve on a listening socket that somebody opened for this process."""
-    from . import listener, server
-
-    sock = listener.Socket(fileno=fd)
-    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        sock.close()
-        raise OSError(errno.EINVAL, "This socket does not listen")
-    return server.serve(handler, sock=sock, **options)
-
-
-def run_until_signal(servers: list[Server], scheme: str) -> None:
-    """Serve until SIGTERM or SIGINT comes, then shut down all servers at once."""
-    import gevent
-    from gevent.event import Event
-
-    stop = Event()
-    with on_signal(signal.SIGINT, stop.set), on_signal(signal.SIGTERM, stop.set):
-        for server in servers:
-            server.start()
-            for sock in server.sockets:
-                click.echo(f"Listening on {url_of(sock, scheme)}")
-        stop.wait()
-    # From here on, a second signal ends the process.
-    gevent.joinall([gevent.spawn(server.shutdown) for server in servers])
-
-
-def url_of(sock: socket.socket, scheme: str) -> str:
-    """Return the URL of a listening socket."""
-    address = sock.getsockname()
-    if not isinstance(address, tuple):
-        return f"{scheme}+unix:{os.fsdecode(address)}"
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"{scheme}://{host}:{address[1]}"
+        yield unix, partial(server.unix_serve, path=unix), False
+    for fd, name in inherited.items():
+        yield f"descriptor {fd}{name}", partial(serve_inherited, fd), True
 
 
 # gws connect
@@ -283,6 +304,7 @@ def connect(
     """
     from . import client, terminal
     from .exceptions import WebSocketException
+    from .process import on_signal
     from .protocol.codes import CloseCode
     from .protocol.frames import Close
 
@@ -328,15 +350,3 @@ def reason(exc: Exception) -> str:
         body = exc.response.body.decode(errors="replace").strip()
         return f"{exc}: {body}" if body else str(exc)
     return getattr(exc, "strerror", None) or str(exc)
-
-
-@contextlib.contextmanager
-def on_signal(number: int, call: Callable[[], object]) -> Iterator[None]:
-    """Call ``call``, in a greenlet, when the signal comes."""
-    import gevent
-
-    watcher = gevent.signal_handler(number, call)
-    try:
-        yield
-    finally:
-        watcher.cancel()
