@@ -87,7 +87,7 @@ print(write(), os.read(reader, 1000).decode())
 def test_a_forked_child_has_other_keys() -> None:
     """In a process of its own: this one may have threads."""
     output = subprocess.run(
-        [sys.executable, "-c", FORK], capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", FORK], capture_output=True, text=True, check=True
     ).stdout
     ours, theirs = map(zeros_masked, map(bytes.fromhex, output.split()))
     assert not ours & theirs
