@@ -34,7 +34,8 @@ It is a peer's fault unless the entry says otherwise::
     |       `-- InvalidParameterValue
     `-- ProtocolError                 a frame breaks RFC 6455; close code 1002
         |-- PayloadTooBig             close code 1009
-        `-- TooManyFragments          close code 1009
+        |-- TooManyFragments          close code 1009
+        `-- RateExceeded              close code 1008; in gws.limits
 
 Older names are kept: ``InvalidStatusCode`` is :exc:`InvalidStatus` and
 ``WebSocketProtocolError`` is :exc:`ProtocolError`.

@@ -22,9 +22,10 @@ class FakeClock:
         with FakeClock() as clock, pair(server={"ping_interval": 20}) as (ws, _):
             clock.advance(20)
 
-    It is the time of ping_interval, ping_timeout, close_timeout and of `latency`. What
-    waits in a call goes by the real time all the same: ``recv(timeout=...)``,
-    ``open_timeout``, ``gevent.sleep``.
+    It is the time of ping_interval, ping_timeout, close_timeout, stall_timeout,
+    idle_timeout, max_lifetime, the rates and of `latency`. What waits in a call goes by
+    the real time all the same: ``recv(timeout=...)``, ``open_timeout``,
+    ``gevent.sleep``.
 
     It is for the connections of one hub (and so thread). After the ``with`` time
     goes on by itself for those that are still open.

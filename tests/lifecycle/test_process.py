@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -86,12 +87,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def passing(socks: list[Any], folder: Path, **environ: str) -> Program:
+def passing(socks: list[Any], folder: Path, *args: str, **environ: str) -> Program:
     """Start ``gws serve`` on sockets that it gets as a service of systemd does."""
     fds = [sock.fileno() for sock in socks]
     listed = ",".join(map(str, fds))
     return Program(
-        *("-c", LAUNCHER, listed, *SERVE),
+        *("-c", LAUNCHER, listed, *SERVE, *args),
         cwd=folder,
         pass_fds=fds,
         env=os.environ | environ,
@@ -181,7 +182,10 @@ def search_path(folder: Path) -> str:
 
 @pytest.mark.once
 def test_a_hangup_without_a_certificate(folder: Path) -> None:
-    with Program(*SERVE, "--bind", "127.0.0.1:0", cwd=folder) as program:
+    # Who runs the tests may have it ignored, as nohup does; children inherit that.
+    default = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+    bind = ("--bind", "127.0.0.1:0")
+    with Program(*SERVE, *bind, cwd=folder, preexec_fn=default) as program:
         url_of(program)
         program.signal(signal.SIGHUP)
         assert program.end()[0] == -signal.SIGHUP
