@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from .connection import Connection
 from .prepared import PreparedMessage
 from .protocol.types import BytesLike
+from .sender import send_each
 
 
 def broadcast(
@@ -34,8 +35,8 @@ def broadcast(
         UnicodeError: if it is to be Text and is not.
     """
     prepared = PreparedMessage(message, text)
-    errors: list[Exception] = []
-    for connection in connections:
+    errors = []
+    for connection in send_each(connections, prepared):
         refusal = connection.offer(prepared)
         if refusal is not None:
             errors.append(refusal)
