@@ -8,15 +8,14 @@ monkey-patches before it imports anything else.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -26,7 +25,12 @@ from .version import version
 if TYPE_CHECKING:
     import ssl
 
-    from .server import Server
+    from .monitor import Monitor
+    from .places import Address
+
+    MakeTLS = Callable[[], ssl.SSLContext]
+    # --bind, --unix, and the descriptors of --fd with what to call them.
+    Where = tuple[tuple[Address, ...], str | None, dict[int, str]]
 
 
 #: Where ``gws serve`` listens when nobody says.
@@ -45,6 +49,11 @@ def parse_address(value: str) -> tuple[str | None, int]:
     if match is None or int(match[3]) > 65535:
         raise click.BadParameter(f"{value!r} is not HOST:PORT")
     return match[1] or match[2] or None, int(match[3])
+
+
+def parse_metrics_address(value: str) -> tuple[str | None, int]:
+    """Return (host, port) of HOST:PORT, or of PORT alone, which is for this machine."""
+    return parse_address(f"localhost:{value}" if value.isdecimal() else value)
 
 
 def parse_header(value: str) -> tuple[str, str]:
@@ -100,6 +109,19 @@ def main() -> None:
     show_default=True,
     help="How long connections and handlers may take to end.",
 )
+@click.option(
+    "--workers",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Serve in N processes, started and watched over by gunicorn.",
+)
+@click.option(
+    "--metrics",
+    metavar="[HOST:]PORT",
+    type=parse_metrics_address,
+    help="Answer /metrics, /healthz and /readyz there; HOST is localhost.",
+)
+@click.option("--access-log", is_flag=True, help="Print a line for each connection.")
 @click.option("--no-patch", is_flag=True, help="Do not monkey-patch.")
 def serve(
     app: str,
@@ -109,6 +131,9 @@ def serve(
     ssl_cert: str | None,
     ssl_key: str | None,
     drain_timeout: float,
+    workers: int | None,
+    metrics: tuple[str | None, int] | None,
+    access_log: bool,
     no_patch: bool,
 ) -> None:
     """Serve a Router, or a handler, until SIGTERM or Ctrl-C.
@@ -119,138 +144,114 @@ def serve(
     SIGTERM and SIGINT (Ctrl-C) drain: nothing more is accepted, connections are closed
     with 1001 (1012 if the listening socket was inherited), and their handlers may end
     within --drain-timeout. A second signal ends the process at once. SIGHUP reads
-    --ssl-cert and --ssl-key again, for connections to come.
+    --ssl-cert and --ssl-key again, for connections to come; with --workers it replaces
+    all workers, which then read MODULE again, too.
 
     It exits with 0 if all connections and handlers ended by themselves, with 3 if some
     had to be cut, with 143 or 130 after a second SIGTERM or SIGINT, with 1 if it can't
     serve, and with 2 if the command line is wrong.
     """
-    if not no_patch:
+    if not (workers or no_patch):
         from gevent import monkey
 
         monkey.patch_all()
-    import logging
+    start_log("%(process)d " if workers else "")
+    from . import places
+    from .monitor import make_monitor
 
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    inherited = dict.fromkeys(fds, "")
-    if not (bind or unix or fds):
-        inherited = passed_fds()
-        bind = () if inherited else (DEFAULT_BIND,)
-    handler = load(app)
-    context = server_tls(ssl_cert, ssl_key)
-    from .process import Service, run
-
-    renewed = None if ssl_cert is None else partial(make_tls, ssl_cert, ssl_key)
-    with contextlib.ExitStack() as stack:
-        services = []
-        for where, make, is_inherited in ways_to_listen(bind, unix, inherited):
-            server = listen(where, partial(make, handler, ssl=context))
-            stack.callback(server.close)
-            services.append(Service(server, is_inherited))
-        code = run(services, drain_timeout, renewed)
+    try:
+        monitor = make_monitor(metrics, access_log, bool(workers))
+        make_tls = tls_maker(ssl_cert, ssl_key)
+        inherited = dict.fromkeys(fds, "")
+        if not (bind or unix or fds):
+            inherited = places.passed_fds()
+            bind = () if inherited else (DEFAULT_BIND,)
+        where = bind, unix, inherited
+        if workers:
+            serve_by_workers(
+                app, where, make_tls, drain_timeout, workers, not no_patch, monitor
+            )
+        code = serve_here(app, where, make_tls, drain_timeout, monitor)
+    except places.CannotServe as exc:
+        raise click.ClickException(str(exc)) from None
     raise click.exceptions.Exit(code)
 
 
-def listen(where: str, make: Callable[[], Server]) -> Server:
-    """Make a server, or say why it can't listen there."""
+def start_log(process: str) -> None:
+    """Have the log go to stderr."""
+    import logging
+
+    logging.basicConfig(
+        level=logging.INFO,
+        format=f"%(asctime)s {process}%(levelname)s %(name)s: %(message)s",
+    )
+
+
+def serve_here(
+    app: str,
+    where: Where,
+    make_tls: MakeTLS | None,
+    drain_timeout: float,
+    monitor: Monitor,
+) -> int:
+    """Serve in this process; return the exit code."""
+    from . import places
+    from .process import Service, run
+
+    handler = places.load(app)
+    options = {"ssl": make_tls and make_tls(), "observers": monitor.observers()}
+    with contextlib.ExitStack() as stack:
+        services = []
+        for name, make, is_inherited in places.ways_to_serve(*where):
+            server = places.listen(name, partial(make, handler, **options))
+            stack.callback(server.close)
+            services.append(Service(server, is_inherited))
+        stack.enter_context(monitor.answering([s.server for s in services]))
+        return run(services, drain_timeout, make_tls)
+
+
+def serve_by_workers(
+    app: str,
+    where: Where,
+    make_tls: MakeTLS | None,
+    drain_timeout: float,
+    n: int,
+    patch: bool,
+    monitor: Monitor,
+) -> NoReturn:
+    """Serve in processes that gunicorn starts."""
+    from . import places
+    from .monitor import shared_folder
+
     try:
-        return make()
-    except OSError as exc:
-        # Its last part says why; what comes before names the place, too.
-        why = (exc.strerror or str(exc)).rpartition(": ")[2]
-        raise click.ClickException(f"can't listen on {where}: {why}") from None
-
-
-def passed_fds() -> dict[int, str]:
-    """Return the listening sockets that systemd passed, and how they are named."""
-    from .systemd import listen_fds
-
-    try:
-        return {fd: f" ({name})" for fd, name in listen_fds()}
-    except (ValueError, OSError) as exc:
-        raise click.ClickException(f"LISTEN_FDS: {exc}") from None
-
-
-def load(name: str) -> Any:
-    """Import what ``module:attribute`` names.
-
-    Raises:
-        click.ClickException: if there is no such thing, or it handles nothing.
-    """
-    module_name, _, attribute = name.partition(":")
-    if not attribute or not all(module_name.split(".")):
-        raise click.ClickException(f"{name!r} is not MODULE:ROUTER")
-    sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
+        from . import master, workers
     except ModuleNotFoundError as exc:
-        # What the module itself fails to import is for a traceback to show.
-        if not f"{module_name}.".startswith(f"{exc.name}."):
+        if not f"{exc.name}.".startswith("gunicorn."):
             raise
-        raise click.ClickException(f"there is no module {exc.name!r}") from None
-    for part in attribute.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            raise click.ClickException(
-                f"there is no {attribute!r} in {module_name!r}"
-            ) from None
-    if not callable(found) or isinstance(found, type):
-        raise click.ClickException(f"{name} is neither a Router nor a handler")
-    from .route import with_path
-
-    try:
-        return with_path(found)
-    except TypeError as exc:
-        raise click.ClickException(f"{name} can't be served: {exc}") from None
+        raise click.ClickException(
+            "--workers needs gunicorn: pip install 'gevent-gws[gunicorn]'"
+        ) from None
+    opened = master.handed_over() or places.open_places(*where)
+    load = partial(places.load, app)
+    plan = workers.Plan(load, opened, n, make_tls, drain_timeout, patch, monitor)
+    with shared_folder(monitor):
+        master.run(plan)
 
 
-def server_tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
-    """Return a context with these PEM files; None without a certificate."""
+def tls_maker(certificate: str | None, key: str | None) -> MakeTLS | None:
+    """Return what reads these PEM files, which are right now; None without any."""
     if certificate is None:
         if key is not None:
             raise click.UsageError("--ssl-key needs --ssl-cert")
         return None
+    from .places import make_tls
+
+    make = partial(make_tls, certificate, key)
     try:
-        return make_tls(certificate, key)
+        make()
     except OSError as exc:
         raise click.ClickException(str(exc)) from None
-
-
-def make_tls(certificate: str, key: str | None) -> ssl.SSLContext:
-    """Return a context with these PEM files.
-
-    Raises:
-        OSError: if they are not there, or no certificate and its key.
-    """
-    import ssl
-
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        # Nobody is there to be asked for a password.
-        context.load_cert_chain(certificate, key, password="")
-    except OSError as exc:
-        files = certificate if key is None else f"{certificate}, {key}"
-        raise OSError(f"{files}: {exc.strerror or exc}") from None
-    return context
-
-
-def ways_to_listen(
-    bind: Iterable[tuple[str | None, int]], unix: str | None, inherited: dict[int, str]
-) -> Iterator[tuple[str, Callable[..., Server], bool]]:
-    """Yield what to call each place, what makes its server, and if it is inherited."""
-    from . import server
-    from .process import serve_inherited
-
-    for host, port in bind:
-        make = partial(server.serve, host=host, port=port)
-        yield f"{host or '*'}:{port}", make, False
-    if unix is not None:
-        yield unix, partial(server.unix_serve, path=unix), False
-    for fd, name in inherited.items():
-        yield f"descriptor {fd}{name}", partial(serve_inherited, fd), True
+    return make
 
 
 # gws connect
@@ -350,3 +351,50 @@ def reason(exc: Exception) -> str:
         body = exc.response.body.decode(errors="replace").strip()
         return f"{exc}: {body}" if body else str(exc)
     return getattr(exc, "strerror", None) or str(exc)
+
+
+# gws publish
+
+
+@main.command()
+@click.argument("bus")
+@click.argument("room")
+@click.argument("message")
+@click.option("--history", metavar="N", type=click.IntRange(0), default=0)
+@click.option("--history-ttl", metavar="SECONDS", type=float)
+@click.option("--key", help="What it is the latest state of.")
+@click.option("--binary", is_flag=True, help="Publish it as Binary instead of Text.")
+def publish(
+    bus: str,
+    room: str,
+    message: str,
+    history: int,
+    history_ttl: float | None,
+    key: str | None,
+    binary: bool,
+) -> None:
+    """Publish MESSAGE in ROOM, for its members in all servers.
+
+    BUS is the URL that the servers' Rooms have, such as redis://localhost, and
+    --history and --history-ttl are as they have them. If MESSAGE is "-" it is the
+    input; of Text without the newline at its end. With --history its id is printed.
+
+    It exits with 0 once Redis has the message, whoever hears it; with 1 if it can't be
+    published, and with 2 if the command line is wrong.
+    """
+    from . import terminal
+
+    octets = os.fsencode(message)
+    if message == "-":
+        octets = sys.stdin.buffer.read()
+        octets = octets if binary else octets.removesuffix(b"\n")
+    try:
+        from .rooms.publisher import Publisher
+
+        publisher = Publisher(bus, history=history, history_ttl=history_ttl)
+        payload = octets if binary else octets.decode()
+        entry_id = publisher.publish(room, payload, key=key)
+    except (ImportError, ValueError, OSError) as exc:
+        raise click.ClickException(terminal.escape(reason(exc))) from None
+    if entry_id is not None:
+        click.echo(entry_id)

@@ -23,7 +23,8 @@ from gevent.event import Event
 
 from .listener import Socket
 from .protocol.codes import CloseCode
-from .server import Server, serve
+from .server import Server
+from .serving import serve
 from .systemd import notify, notify_reloading
 
 
@@ -57,13 +58,22 @@ def serve_inherited(fd: int, handler: Any, **options: Any) -> Server:
     Raises:
         OSError: if the descriptor is none.
     """
+    return serve(handler, sock=inherit(fd), **options)
+
+
+def inherit(fd: int) -> socket.socket:
+    """Return a listening socket that somebody opened for this process.
+
+    Raises:
+        OSError: if the descriptor is none.
+    """
     os.set_inheritable(fd, False)
-    sock = Socket(fileno=fd)
+    sock: socket.socket = Socket(fileno=fd)
     listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     if not listens or sock.type != socket.SOCK_STREAM:
         sock.close()
         raise OSError(errno.EINVAL, "This socket does not listen")
-    return serve(handler, sock=sock, **options)
+    return sock
 
 
 def run(
