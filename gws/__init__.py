@@ -30,8 +30,8 @@ from .router import route as route
 from .router import unix_route as unix_route
 from .server import Server as Server
 from .server import ServerConnection as ServerConnection
-from .server import serve as serve
-from .server import unix_serve as unix_serve
+from .serving import serve as serve
+from .serving import unix_serve as unix_serve
 from .version import version
 
 

@@ -1,12 +1,14 @@
-"""Connections that shall end in; each told so, not all at once, and in good time."""
+"""Connections that shall end in; each told so, not all at once, and waited for."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Collection
+from typing import Any
 
-from gevent import sleep
+from gevent import getcurrent, sleep
+from gevent.event import Event
 
 from .handshake import ServerConnection
 from .protocol.frames import Close
@@ -38,6 +40,42 @@ class Countdown:
         if self._timeout is None:
             return None
         return max(self._began + part * self._timeout - time.monotonic(), 0)
+
+
+class Greenlets(dict[Any, ServerConnection | None]):
+    """The greenlets of a server, each with its connection once there is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Those of them that wait for the others to end: not for one another.
+        self._waiting: set[Any] = set()
+        self._changed = Event()
+
+    def wait(self) -> None:
+        """Wait until all have left; one of them, until all that don't wait have."""
+        current = getcurrent()
+        not_awaited: set[Any] = set()
+        if current in self:
+            not_awaited = self._waiting
+            not_awaited.add(current)
+            self._changed.set()
+        try:
+            while self.keys() - not_awaited:
+                self._changed.clear()
+                self._changed.wait()
+        finally:
+            self._waiting.discard(current)
+
+    def leave(self, greenlet: Any) -> None:
+        """Take note that ``greenlet`` ends."""
+        del self[greenlet]
+        # Not each time: who waits looks at all of them.
+        if len(self) <= len(self._waiting):
+            self._changed.set()
+
+    def others(self) -> set[Any]:
+        """Return those that neither wait here nor ask for this."""
+        return self.keys() - self._waiting - {getcurrent()}
 
 
 def check_close(code: int, reason: str) -> None:

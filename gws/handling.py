@@ -6,6 +6,7 @@ from gevent import GreenletExit, Timeout
 
 from .exceptions import ConnectionClosed
 from .handshake import ServerConnection
+from .observe import tell_closed, tell_opened
 from .protocol.codes import CloseCode
 
 
@@ -18,7 +19,9 @@ def handle(ws: ServerConnection) -> None:
     logger = ws.logger
     logger.info("connection open: %s", ws.remote_address)
     code = CloseCode.INTERNAL_ERROR
+    error: BaseException | None = None
     try:
+        tell_opened(ws)
         ws.start_keepalive()
         assert ws.handler is not None  # the opening handshake sets it
         if ws.handler_kwargs:
@@ -31,12 +34,19 @@ def handle(ws: ServerConnection) -> None:
     except ConnectionClosed as exc:
         if ws.open:  # it was not this connection that closed
             logger.error("connection handler failed", exc_info=True)
+            error = exc
         else:
             logger.debug("handler ended: %s", exc)
-    except GreenletExit:
+    except GreenletExit as exc:
         code = CloseCode.GOING_AWAY
-    except (Exception, Timeout):
+        error = exc
+    except (Exception, Timeout) as exc:
         logger.error("connection handler failed", exc_info=True)
+        error = exc
     finally:
-        ws.close(code)
-        logger.info("connection closed: %s", ws.remote_address)
+        try:
+            ws.close(code)
+        finally:
+            logger.info("connection closed: %s", ws.remote_address)
+            tell_closed(ws, error)
+            error = None  # it has this frame, which shall not have it

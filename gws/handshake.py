@@ -7,6 +7,7 @@ log in one line.
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Callable, Mapping
 from email.utils import formatdate
@@ -47,14 +48,17 @@ class AnsweringProtocol(ServerProtocol):
     The protocol itself has no clock.
     """
 
-    __slots__ = ("server_header",)
+    __slots__ = ("server_header", "status")
 
     server_header: str | None
+    #: Of the answer that was given; 0 before.
+    status: int
 
     def send_response(self, response: Response) -> None:
         """Send the response; see `ServerProtocol`."""
         self.complete(response)
         super().send_response(response)
+        self.status = response.status_code
 
     def complete(self, response: Response) -> None:
         """Add the headers, unless they are there already."""
@@ -84,6 +88,12 @@ class ServerConnection(Connection):
     #: What a router found in the path.
     handler_kwargs: Mapping[str, Any] = MappingProxyType({})
 
+    #: The rule of its route, "/chat/<room>"; empty without a router.
+    route = ""
+
+    # When observers were told that it is open, 0.0 once they know of its end.
+    _opened_at: float | None = None
+
     # All of the response, if hooks had a hand in it. Otherwise it is made again, with
     # the Date it had, when somebody asks: that spares an idle connection 0.2 KB.
     _response_head = b""
@@ -101,6 +111,7 @@ class ServerConnection(Connection):
             header_limits=settings.header_limits,
         )
         protocol.server_header = settings.server_header
+        protocol.status = 0
         super().__init__(sock, protocol, settings.options, remote_address)
         #: What the connection was opened with.
         self.settings = settings
@@ -269,6 +280,8 @@ class ServerConnection(Connection):
                 return as_response(route)
             handler = route.handler
             self.handler_kwargs = route.kwargs
+            if route.rule:
+                self.route = route.rule
             settings = self.settings = settings.merged(route.options)
             self.configure(settings.options)
         self.handler = handler
@@ -311,7 +324,9 @@ class ServerConnection(Connection):
         hint = ""
         if isinstance(why, InvalidOrigin):
             hint = " (the option origins says who may connect)"
-        self.logger.info(
+        # Who asks for a page, such as a health check, gets it: that is no refusal.
+        self.logger.log(
+            logging.INFO if response.status_code >= 400 else logging.DEBUG,
             "refused %s: %d %s%s",
             self.remote_address,
             response.status_code,

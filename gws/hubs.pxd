@@ -1,11 +1,12 @@
 from ._greenlets cimport thread_id
+from .keepalive cimport Deadlines
 
 
 cdef class HubShare:
     cdef readonly object hub
     cdef readonly unsigned long thread
     cdef readonly bytearray buffer
-    cdef readonly object deadlines
+    cdef readonly Deadlines deadlines
     cdef readonly object budget
     cdef list _corked
 

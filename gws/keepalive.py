@@ -22,6 +22,10 @@ class HasDeadline(Protocol):
         """Do what is due; called in the hub, may neither block nor raise."""
 
 
+#: The timer fires at most this often, in seconds: what is due meanwhile is done
+#: together, so that each of many idle connections costs less.
+SLACK = 0.1
+
 #: A deadline: when, a number that breaks ties, and who; None once cancelled.
 Entry = list[Any]
 
@@ -40,6 +44,8 @@ class Deadlines:
         self._clock = clock
         self._timer: Any = None
         self._timer_when = 0.0
+        self._fired_at = -SLACK
+        self._firing = False
         self._entries: list[Entry] = []
         self._n_cancelled = 0
         self._numbers = itertools.count()
@@ -51,7 +57,10 @@ class Deadlines:
         return float(self._clock())
 
     def set(self, connection: HasDeadline, when: float) -> Entry:
-        """Call ``connection.on_deadline`` at ``when``; return what `cancel` takes."""
+        """Call ``connection.on_deadline`` at ``when``; return what `cancel` takes.
+
+        Never before, and at most `SLACK` later, unless the hub is busy.
+        """
         entry: Entry = [when, next(self._numbers), connection]
         heapq.heappush(self._entries, entry)
         if self._entries[0] is entry:
@@ -79,9 +88,23 @@ class Deadlines:
     def fire(self) -> None:
         """Call those whose time has come; the timer does it, in the hub."""
         self._disarm()
-        now = self.now()
+        self._firing = True
+        try:
+            self._fire()
+        finally:
+            self._firing = False
+            if self._n_cancelled == len(self._entries):
+                self._clear()
+            else:
+                self._arm()
+
+    # Private methods
+
+    def _fire(self) -> None:
+        now = self._fired_at = self.now()
         while self._entries and self._entries[0][0] <= now:
-            _, _, connection = entry = heapq.heappop(self._entries)
+            entry = heapq.heappop(self._entries)
+            connection = entry[2]
             if connection is None:
                 self._n_cancelled -= 1
                 continue
@@ -91,16 +114,12 @@ class Deadlines:
             except Exception:
                 # A bug of ours; the others still have theirs.
                 self._hub.handle_error(connection, *sys.exc_info())
-        if self._n_cancelled == len(self._entries):
-            self._clear()
-        else:
-            self._arm()
-
-    # Private methods
 
     def _arm(self) -> None:
         # The first entry may have changed: see that the timer is right.
-        when = self._entries[0][0]
+        if self._firing:
+            return  # at the end of it
+        when = max(self._entries[0][0], self._fired_at + SLACK)
         if self._timer is not None:
             if self._timer_when <= when:
                 return  # it fires early enough, and looks again

@@ -8,8 +8,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .observe import Observer
 from .protocol.base import split_max_size
 from .protocol.reader import MAX_FRAGMENTS, MOST_FRAGMENTS
 from .protocol.types import MaxSize
@@ -55,6 +57,7 @@ class Options:
     stall_timeout: float | None = 60
     idle_timeout: float | None = None
     max_lifetime: float | None = None
+    observers: Sequence[Observer] = ()
 
     def __post_init__(self) -> None:
         for name in TIMES:
@@ -72,6 +75,7 @@ class Options:
             raise ValueError(f"max_fragments must be positive, not {n!r}")
         rate_and_burst("message_rate", self.message_rate)
         rate_and_burst("byte_rate", self.byte_rate)
+        object.__setattr__(self, "observers", checked_observers(self.observers))
 
     def replace(self, **changes: Any) -> Options:
         """Return the same options but for ``changes``."""
@@ -111,6 +115,7 @@ class Options:
             and self.byte_rate is None
             and self.idle_timeout is None
             and self.max_lifetime is None
+            and not (self.observers and any(x.counts for x in self.observers))
         )
 
 
@@ -134,6 +139,21 @@ def rate_and_burst(name: str, value: Rate) -> tuple[float, float]:
     if not (0 < rate < math.inf and 1 <= burst < math.inf):
         raise ValueError(f"{name} must be positive, with a burst from 1: {value!r}")
     return float(rate), float(burst)
+
+
+def checked_observers(observers: object) -> tuple[Observer, ...]:
+    """Return the option of that name as a tuple.
+
+    Raises:
+        TypeError: if it is no list of observers.
+    """
+    if not isinstance(observers, Iterable):
+        raise TypeError(f"observers must be a list of them, not {observers!r}")
+    entries = tuple(observers)
+    for entry in entries:
+        if not isinstance(entry, Observer):
+            raise TypeError(f"{entry!r} is no Observer")
+    return entries
 
 
 def as_int(name: str, value: int) -> int:

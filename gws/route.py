@@ -17,11 +17,13 @@ class Route:
         kwargs: the values captured in the path.
         options: options of `serve` that take the place of the server's own. All
             requests to one route share one mapping, which never changes.
+        rule: what the path matched, such as "/chat/<room>".
     """
 
     handler: Callable[..., Any]
     kwargs: dict[str, Any]
     options: Mapping[str, Any]
+    rule: str = ""
 
 
 def with_path(handler: Any) -> Any:

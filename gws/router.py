@@ -281,7 +281,8 @@ class Router:
             answer = hook(ws, request)
             if answer is not None:
                 return as_response(answer)
-        return Route(rule.entry.handler, values, rule.entry.options)
+        entry = rule.entry
+        return Route(entry.handler, values, entry.options, entry.path)
 
     def __call__(self, ws: Any) -> None:
         """Handle a connection that is open already, as a plain handler would.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from gevent import Timeout
 from gevent.event import Event
@@ -17,7 +17,6 @@ from gevent.event import Event
 from .exceptions import ConcurrencyError, InvalidState, ProtocolError
 from .greenlets import getcurrent
 from .keepalive import PingWaiter
-from .link import Link
 from .prepared import PreparedMessage, contiguous
 from .protocol.codes import (
     CONNECTING,
@@ -29,13 +28,14 @@ from .protocol.codes import (
     CloseCode,
 )
 from .protocol.types import BytesLike
+from .pulse import Pulse
 
 
 #: What `send` takes: a message, or its fragments.
 Sendable = str | BytesLike | Iterable[str | BytesLike]
 
 
-class Sender(Link):
+class Sender(Pulse):
     """What `Connection` does on the way out; see there."""
 
     @property
@@ -130,7 +130,9 @@ class Sender(Link):
         if payload in (self._pings or ()):
             raise ConcurrencyError("a ping with the same data waits for its pong")
         self._check_sendable()
-        return self._send_ping(payload)
+        waiter = self._send_ping(payload)
+        self._cork()
+        return waiter
 
     def pong(self, data: str | BytesLike = b"") -> None:
         """Send a pong nobody asked for, as a heartbeat (section 5.5.3).
@@ -154,6 +156,8 @@ class Sender(Link):
                 self._wait_until_buffered(self._write_low)
         else:
             self._cork()
+        if self._broken:
+            self._raise_closed()
 
     def _wait_until_buffered(self, limit: int) -> None:
         # Until no more than limit is buffered; the hub itself can't wait.
@@ -262,7 +266,7 @@ class Sender(Link):
     # For who sends to many: `broadcast`, rooms
 
     def offer(self, prepared: PreparedMessage) -> Exception | None:
-        """Send a message without waiting; `broadcast` calls this.
+        """Send a message without waiting; who does not read is closed.
 
         Returns:
             Why it was not sent; None if it was.
@@ -302,13 +306,18 @@ class Sender(Link):
         return True
 
     def send_prepared(self, prepared: PreparedMessage) -> None:
-        """Send a message as `send` does, and wait and raise as it does."""
-        self._check_thread()
-        if self.protocol.sending:
+        """Send a message as soon as `send_now` would; one that raises was not sent.
+
+        Raises:
+            ConnectionClosed: if the connection is closed, also while it waits.
+            ConcurrencyError: from another thread; in the hub, if it would wait.
+        """
+        while not self.send_now(prepared):
+            self._check_sendable()
+            if getcurrent() is self._hub:
+                raise ConcurrencyError("the hub can't wait for the peer to read")
             self._wait_message_sent()
-        self.check_open()
-        prepared.write(self.protocol)
-        self._wrote()
+            self._wait_until_buffered(self._write_low)
 
     def check_open(self) -> None:
         """Check that messages can be sent.
@@ -335,8 +344,26 @@ class Sender(Link):
 
     def fail_slow(self) -> None:
         """Close with 1013: the peer reads slower than others write."""
+        self.protocol.fail(CloseCode.TRY_AGAIN_LATER, "slow consumer")
+        self._begin_closing()
         self._options.logger.info(
             "closing %s: it does not read as fast as others write", self.remote_address
         )
-        self.protocol.fail(CloseCode.TRY_AGAIN_LATER, "slow consumer")
-        self._begin_closing()
+
+
+S = TypeVar("S", bound=Sender)
+
+
+def send_each(
+    connections: Iterable[S], prepared: PreparedMessage, exclude: S | None = None
+) -> list[S]:
+    """Send a message to each connection that takes it now; return the others.
+
+    Args:
+        exclude: one that does not get it; it is among the others.
+    """
+    refused = []
+    for connection in connections:
+        if connection is exclude or not connection.send_now(prepared):
+            refused.append(connection)
+    return refused

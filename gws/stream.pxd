@@ -4,7 +4,7 @@ from .protocol._speedups cimport recv_fd, send_fd
 
 
 cdef class Stream:
-    cdef readonly object sock
+    cdef public object sock
     cdef int _fd
     cdef object _loop
     cdef bytearray _buffer
@@ -17,6 +17,7 @@ cdef class Stream:
     cdef bint _more
     cdef bint _reads_later
     cdef object _write_watcher
+    cdef readonly bint awaits_room
     cdef readonly bint paused
     cdef bint _shut
 
@@ -31,5 +32,5 @@ cdef class Stream:
     cdef Py_ssize_t _read_by_method(self) except -2
     @cython.locals(out=bytearray, n=Py_ssize_t)
     cpdef flush(self)
-    cpdef bint awaits_room(self)
+    @cython.locals(n=Py_ssize_t)
     cdef Py_ssize_t _write_by_method(self) except -2

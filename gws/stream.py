@@ -68,6 +68,7 @@ class Stream:
         out: bytearray,
     ) -> None:
         sock.setblocking(False)
+        #: Until `start`, another object for the same descriptor may take its place.
         self.sock: Any = sock
         self._fd = sock.fileno()
         self._loop = hub.loop
@@ -82,6 +83,8 @@ class Stream:
         self._on_readable: Callable[[], None] | None = None
         self._read_watcher: Any = None
         self._write_watcher: Any = None
+        #: `wait_writable` waits: the kernel was full, and may be yet.
+        self.awaits_room = False
         # What was given back, to be read first.
         self._unread = b""
         # There are octets that the descriptor does not announce: these, or TLS's.
@@ -91,13 +94,6 @@ class Stream:
         self.paused = False
         # This direction has ended.
         self._shut = False
-
-    def move(self, sock: Any) -> None:
-        """Use another object for the same descriptor; before `start`.
-
-        What a server accepted for itself becomes ours so.
-        """
-        self.sock = sock
 
     def start(self, on_readable: Callable[[], None]) -> None:
         """Call ``on_readable`` in the hub whenever there is something to read."""
@@ -126,7 +122,7 @@ class Stream:
 
     def unread(self, data: bytes) -> None:
         """Give back the end of what was read: it is read again, at a later turn."""
-        self._unread = data
+        self._unread = data + self._unread
         self._more = True
         if not self.paused:
             self._read_later()
@@ -149,11 +145,12 @@ class Stream:
         return self._read_by_method()
 
     def _read_again(self) -> int:
-        data = self._unread
+        # Somebody may give back more than the buffer holds.
+        data = self._unread[:READ_SIZE]
         n = len(data)
-        self._unread = b""
+        self._unread = self._unread[n:]
         self._buffer[HEADROOM : HEADROOM + n] = data
-        self._more = self._tls
+        self._more = self._tls or len(self._unread) > 0
         if self._more and not self.paused:
             self._read_later()
         return n
@@ -194,42 +191,41 @@ class Stream:
             OSError: if the connection is broken.
         """
         out = self.out
-        while out and self._fd >= 0:
-            n = send_fd(self._fd, out) if self._direct else self._write_by_method()
-            if n == len(out):
-                out.clear()
-            elif n >= 0:
-                del out[:n]
-                if self._tls and n:
-                    continue  # a record at a time
-                return
-            else:
-                return
+        if not out or self._fd < 0:
+            return
+        n = send_fd(self._fd, out) if self._direct else self._write_by_method()
+        if n == len(out):
+            out.clear()
+        elif n > 0:
+            del out[:n]
 
     def _write_by_method(self) -> int:
         # A record at a time: of more OpenSSL says only at the end how much is gone,
         # and of a peer that reads slowly nothing would show.
-        with memoryview(self.out) as view, view[:RECORD] as record:
+        n: int = 0
+        with memoryview(self.out) as view:
             try:
-                # gevent's TLS socket returns 0 where the standard one raises.
-                n: int = self.sock.send(record)
-                return n or -1
+                while n < len(view):
+                    with view[n : n + RECORD] as record:
+                        n_sent = self.sock.send(record)
+                    if not n_sent:  # gevent's TLS socket does not raise
+                        break
+                    n += n_sent
             except NOT_NOW:
-                return -1
+                pass
+        return n
 
     def wait_writable(self, on_writable: Callable[[], None]) -> None:
         """Call ``on_writable`` in the hub when the kernel takes more."""
         if self._write_watcher is None and self._fd >= 0:
+            self.awaits_room = True
             self._write_watcher = self._loop.io(self._fd, WRITE)
             self._write_watcher.start(on_writable)
-
-    def awaits_room(self) -> bool:
-        """Tell whether `wait_writable` waits: the kernel was full, and may be yet."""
-        return self._write_watcher is not None
 
     def stop_waiting_writable(self) -> None:
         """Undo `wait_writable`."""
         if self._write_watcher is not None:
+            self.awaits_room = False
             self._write_watcher.close()
             self._write_watcher = None
 

@@ -19,7 +19,8 @@ from gevent.event import AsyncResult
 
 import gws.cli
 from gws import ConnectionClosed, connect, serve, unix_connect
-from gws.cli import load, main, parse_address, parse_header
+from gws.cli import main, parse_address, parse_header
+from gws.places import load
 from gws.terminal import escape
 
 from .program import SOON, Program
@@ -96,7 +97,7 @@ def test_version() -> None:
 def test_help_names_the_commands() -> None:
     result = CliRunner().invoke(main, ["-h"])
     assert result.exit_code == 0
-    for command in ("serve", "connect"):
+    for command in ("serve", "connect", "publish"):
         assert command in result.output
         assert CliRunner().invoke(main, [command, "--help"]).exit_code == 0
 
@@ -131,7 +132,7 @@ def test_headers(text: str, header: tuple[str, str]) -> None:
         (["app:router", "--bind", "localhost:65536"], "is not HOST:PORT"),
         (["app:router", "--bind", "localhost:"], "is not HOST:PORT"),
         (["app:router", "--fd", "x"], "not a valid integer"),
-        (["app:router", "--workers", "2"], "No such option"),
+        (["app:router", "--workers", "0"], "not in the range"),
     ],
 )
 def test_serve_usage(args: list[str], text: str) -> None:

@@ -17,6 +17,8 @@ from gws.extensions import (
     ClientPerMessageDeflateFactory,
     ServerPerMessageDeflateFactory,
 )
+from gws.limits import MIN_RATE
+from gws.testing import FakeClock
 
 from .wire import (
     BINARY,
@@ -161,6 +163,27 @@ def test_message(pair: Pair) -> None:
     # Section 6: each message says for itself whether it is compressed.
     pair.peer.send(TEXT, b"as it is")
     assert pair.ws.recv(timeout=LONG) == "as it is"
+
+
+def test_what_waited_for_its_turn_counts_no_second_time() -> None:
+    # One read of 1 KB stands for 800 KB: most of it waits. What is counted later,
+    # because something is half way, begins at 0.
+    extension = f"Sec-WebSocket-Extensions: permessage-deflate{NO_TAKEOVER}\r\n"
+    with (
+        FakeClock() as clock,
+        server_pair(extension, stall_timeout=10, ping_interval=None) as pair,
+    ):
+        data = bytes(100_000)
+        pair.peer.write(pair.peer.frame(BINARY, deflate(data), first=FIN | RSV1) * 8)
+        for _ in range(8):
+            assert pair.ws.recv(timeout=LONG) == data
+        pair.peer.write(pair.peer.frame(BINARY, bytes(5000))[:10])
+        clock.advance(10)
+        pair.peer.write(bytes(10 * MIN_RATE + 10))
+        clock.advance(10)
+        assert pair.ws.open
+        clock.advance(10)
+        assert not pair.ws.open
 
 
 def test_pings_between_the_fragments_are_answered_at_once(pair: Pair) -> None:

@@ -468,6 +468,63 @@ def test_what_the_peer_sent_before_its_reset_is_delivered() -> None:
             pair.ws.send("x")
 
 
+@pytest.mark.parametrize("in_hub", [False, True], ids=["greenlet", "hub"])
+@pytest.mark.parametrize("size", [1, 2**20])
+def test_a_write_that_fails_at_once_is_told(size: int, in_hub: bool) -> None:
+    with tcp_server_pair() as pair:
+        # The hub has not had its turn: nobody knows yet but the kernel.
+        pair.peer.reset()
+
+        def send() -> ConnectionClosed | None:
+            try:
+                pair.ws.send(bytes(size))
+                pair.ws.flush()
+            except ConnectionClosed as exc:
+                return exc
+            return None
+
+        if in_hub:
+            told = AsyncResult()
+            gevent.get_hub().loop.run_callback(lambda: told.set(send()))
+            exc = told.get(timeout=LONG)
+        else:
+            exc = send()
+        assert isinstance(exc, ConnectionClosedError)
+        assert pair.ws.wait_closed(LONG)
+        assert pair.ws.close_code == 1006
+
+
+def test_a_fragment_that_cannot_be_written_is_told() -> None:
+    with tcp_server_pair() as pair:
+        pair.peer.reset()
+        given = []
+
+        def fragments() -> Iterator[bytes]:
+            for i in range(3):
+                given.append(i)
+                yield bytes(2**20)
+
+        with pytest.raises(ConnectionClosedError):
+            pair.ws.send(fragments())
+        assert given == [0]
+
+
+def test_after_a_reset_no_more_is_read_than_there_is_room_for() -> None:
+    with tcp_server_pair(max_size=1000) as pair:
+        for i in range(2000):
+            pair.peer.send(TEXT, f"{i:01000}".encode())
+        pair.peer.reset()
+        pair.ws.send("too late")
+        assert pair.ws.wait_closed(LONG)
+        received = []
+        with pytest.raises(ConnectionClosedError):
+            for message in pair.ws:
+                received.append(int(message))
+        assert received == list(range(len(received)))
+        # What max_size allows 64 times, and what one read brings.
+        assert 16 < len(received) < 64 + 2 + 2**17 // 1000
+
+
 def by_gevent_timeout(ws: Any, message: bytes) -> None:
     with pytest.raises(gevent.Timeout), gevent.Timeout(0.05):
         ws.send(message)
@@ -757,7 +814,7 @@ def test_pings_of_the_peer_are_answered_while_nobody_receives(open_pair: Any) ->
 
 
 def test_a_flood_of_pings_is_answered_once_its_peer_reads(open_pair: Any) -> None:
-    with open_pair(receive_buffer=SMALL) as pair:
+    with open_pair(receive_buffer=SMALL, ping_interval=None) as pair:
         # Our answers fill all buffers, then they wait for who never reads.
         octets = b"".join(pair.peer.frame(PING, b"x" * 125) for _ in range(100))
         for _ in range(800):

@@ -40,11 +40,14 @@ LAYERS = [
         "forwarded",
         "admission",
         "limits",
+        "observe",
         "proxy_protocol",
         "settings",
     },
     {"hubs"},
+    {"turns"},
     {"link"},
+    {"pulse"},
     {"sender"},
     {"connection"},
     {"fanout"},
@@ -53,11 +56,16 @@ LAYERS = [
     {"dial", "redirects", "retry"},
     {"opening"},
     {"server", "client"},
+    {"serving"},
     {"urlmap", "router"},
-    {"wsgi", "rooms", "metrics", "testing"},
+    {"wsgi", "rooms", "metrics", "testing", "access", "health"},
     {""},  # gws/__init__.py, the table of contents
     {"terminal", "systemd"},
     {"process"},
+    {"places"},
+    {"monitor"},
+    {"workers"},
+    {"master"},
     {"cli"},
     {"__main__"},
 ]
@@ -113,7 +121,9 @@ ONLY_IN = {
 
 #: Who imports one of them all the same, and why.
 ALSO_IN = {
-    ("wsgi/geventwebsocket/worker.py", "gunicorn"): "its worker has another base"
+    ("wsgi/geventwebsocket/worker.py", "gunicorn"): "its worker has another base",
+    ("workers.py", "gunicorn"): "its processes serve a Router: nothing of WSGI",
+    ("master.py", "gunicorn"): "starts these, with the signals of `gws serve`",
 }
 
 MODULE_LINES = 400
@@ -128,10 +138,7 @@ PROPERTIES = {"property", "cached_property", "functools.cached_property", "overl
 #: function or a class.
 EXCEPTIONS: dict[str, str] = {
     "client.py:__init__": "one parameter a line, and one attribute each",
-    "server.py:serve": "one parameter a line, and one setting each",
-    "server.py": "half of it is what users read",
-    "link.py:__init__": "one attribute a line: the whole state of a connection",
-    "link.py": "the hub's half of a connection: all of it works on one state",
+    "serving.py:serve": "one parameter a line, and one setting each",
     "protocol/base.py": "one state; a third of it is what users read",
     "protocol/base.py:Protocol": "a method for each verb of the RFC",
 }

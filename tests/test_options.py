@@ -33,6 +33,7 @@ def test_defaults() -> None:
         "stall_timeout": 60,
         "idle_timeout": None,
         "max_lifetime": None,
+        "observers": (),
     }
     assert not options.metered
     assert options.queue_marks == (16, 4)

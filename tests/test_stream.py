@@ -220,6 +220,70 @@ def test_a_broken_connection() -> None:
     end.stream.close()
 
 
+# What is given back
+
+
+def test_what_is_given_back_comes_again(ends: tuple[End, End]) -> None:
+    one, two = ends
+    two.stream.pause()
+    one.send(b"three")
+    for piece in (b"two ", b"one "):
+        two.stream.unread(piece)
+    gevent.sleep(0.01)
+    assert two.received == b""  # it is paused
+    two.stream.resume()
+    until(lambda: two.received == b"one two three")
+
+
+def test_what_is_given_back_comes_at_a_later_turn(ends: tuple[End, End]) -> None:
+    _, two = ends
+    two.stream.unread(b"again")
+    assert two.received == b""
+    until(lambda: two.received)
+    assert two.received == b"again"
+
+
+def test_more_is_given_back_than_fits_the_buffer(ends: tuple[End, End]) -> None:
+    one, two = ends
+    data = os.urandom(2 * READ_SIZE + 1)
+    one.send(b"behind")
+    two.stream.unread(data)
+    until(lambda: len(two.received) == len(data) + 6)
+    assert two.received == data + b"behind"
+    assert two.n_reads >= 4
+
+
+def test_what_was_given_back_before_it_reads() -> None:
+    one, two = plain_pair()
+    end = End(one)
+    end.stream.unread(b"first")
+    gevent.sleep(0)
+    assert end.received == b""
+    two.send(b" second")
+    end.start()
+    until(lambda: end.received == b"first second")
+    end.stream.close()
+    two.close()
+
+
+# What a slow peer takes
+
+
+def test_what_is_gone_shows(ends: tuple[End, End]) -> None:
+    # Of TLS too, though OpenSSL would tell of all or nothing.
+    sender, receiver = ends
+    receiver.stream.pause()
+    sender.send(bytes(10**7))
+    assert 0 < len(sender.out) < 10**7
+    assert sender.stream.awaits_room
+    assert sender.stream.n_unacknowledged() > 0
+    left = len(sender.out)
+    receiver.stream.resume()
+    until(lambda: len(sender.out) < left)
+    until(lambda: len(receiver.received) == 10**7)
+    until(lambda: not sender.stream.awaits_room)
+
+
 # The TLS handshake
 
 

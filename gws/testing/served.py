@@ -17,7 +17,8 @@ from ..exceptions import ConnectionClosed, InvalidStatus
 from ..listener import Socket, plain
 from ..protocol.http11 import Request, Response
 from ..route import Route, with_path
-from ..server import Server, ServerConnection, serve
+from ..server import Server, ServerConnection
+from ..serving import serve
 
 
 #: The options of `serve` and of a route that take a function.

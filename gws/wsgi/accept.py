@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from gevent import getcurrent
+from gevent import getcurrent, spawn
 
 from ..answers import checked_extra
 from ..exceptions import (
@@ -24,6 +24,7 @@ from ..exceptions import (
     InvalidState,
 )
 from ..handshake import ServerConnection
+from ..observe import tell, tell_closed, tell_opened
 from ..options import Options
 from ..protocol.codes import CloseCode, State
 from ..protocol.datastructures import Headers, HeadersLike
@@ -125,7 +126,7 @@ class Acceptor:
         """
         checked = checked_extra(headers)
         ws = self.prepare(environ, start_response).open(checked)
-        ws.start_keepalive()
+        keep(ws)
         close_with(getcurrent(), ws)
         return ws
 
@@ -165,6 +166,7 @@ class Acceptor:
         ws.protocol.request_head = request_head
         response = self._answer(ws, request)
         if response.status_code != 101:
+            tell(ws.settings.options, "answered", ws, response.status_code)
             ws.begin_close()  # for whoever got it in a hook, and waits
             raise Refused(response, takeover)
         return ws, response
@@ -228,7 +230,7 @@ class Opening:
         leftover = takeover.take_early()
         n_head = len(response.serialize())
         takeover.tell_server(list(response.headers.raw_items()), n_head)
-        ws.stream.move(takeover.take())
+        ws.stream.sock = takeover.take()
         ws.start()
         ws.protocol.send_response(response)
         if leftover:
@@ -356,6 +358,15 @@ def remote_address(environ: Mapping[str, Any], sock: Lent) -> Any:
         return sock.getpeername()
     except OSError:  # it has gone
         return ""
+
+
+def keep(ws: ServerConnection) -> None:
+    """Begin what an open connection needs that `handle` does not serve."""
+    tell_opened(ws)
+    ws.start_keepalive()
+    if ws._opened_at:
+        # Observers may wait; the hub, which knows of the end, may not.
+        ws.call_when_closed(functools.partial(spawn, tell_closed, ws))
 
 
 def close_with(greenlet: Any, ws: ServerConnection) -> None:

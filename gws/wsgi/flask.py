@@ -107,6 +107,7 @@ class WebSocketResponse(Response):
         watch = environ.get(WATCH_KEY)
         ws.handler = run if watch is None else functools.partial(watch, run)
         ws.handler_kwargs = self.view_args
+        ws.route = str(request.url_rule or "")
         handle(ws)
         return ()
 

@@ -14,7 +14,7 @@ from gevent import GreenletExit, Timeout
 from ..exceptions import ConnectionClosed
 from ..handshake import ServerConnection
 from ..protocol.codes import CloseCode
-from .accept import Acceptor, Environ, Opening, Refused, is_websocket
+from .accept import Acceptor, Environ, Opening, Refused, is_websocket, keep
 from .takeover import StartResponse
 
 
@@ -69,7 +69,7 @@ class WebSocket:
             connection = self._connection = self._open()
             self.recv, self.send = connection.recv, connection.send
             connection.logger.info("connection open: %s", connection.remote_address)
-            connection.start_keepalive()
+            keep(connection)
         return connection
 
     def receive(self, timeout: float | None = None) -> str | bytes | None:

@@ -60,6 +60,10 @@ class OpenConnections:
         limit = self._limit
         return not self.closing and (limit is None or len(self.connections) < limit)
 
+    def is_ready(self) -> bool:
+        """Tell whether whoever connects now would be served."""
+        return self.has_room()
+
     def add(self, ws: ServerConnection) -> None:
         """Take note that a connection is open."""
         self.connections.add(ws)

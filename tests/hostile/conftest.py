@@ -51,8 +51,10 @@ from ..wire import client_pair
 #: makes the pure build slow.
 PATIENCE = 0.1 if gws.COMPILED else 0.4
 
-#: The seconds for what must happen at all.
-LONG = 10
+FOLDER = Path(__file__).parent
+
+#: The seconds for what must happen at all, on a machine that is busy as well.
+LONG = 20
 
 #: The options of `serve` that are the server's under WSGI, not the application's.
 SERVER_OPTIONS = ("open_timeout", "max_connections", "max_per_address", "spawn")
@@ -376,6 +378,18 @@ def running(
     with serve(site.handle, "127.0.0.1", 0, **options) as site.server:
         site.port = site.server.sockets[0].getsockname()[1]
         yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run all of this folder in the compiled environment only.
+
+    Both builds share the code that these tests are about; coverage would make the
+    others' CPU theirs.
+    """
+    for item in items:
+        if item.path.parent == FOLDER:
+            item.add_marker(pytest.mark.once)
 
 
 Sites = Callable[..., AbstractContextManager[Site]]

@@ -19,7 +19,7 @@ from gws.exceptions import (
     ProtocolError,
 )
 from gws.extensions import ClientExtensionFactory, Extension, ServerExtensionFactory
-from gws.protocol.base import Protocol
+from gws.protocol.base import MAX_DECODED, Protocol
 from gws.protocol.client import ClientProtocol
 from gws.protocol.codes import Side, State
 from gws.protocol.frames import Frame
@@ -350,6 +350,74 @@ def test_a_decoder_that_exceeds_the_limit_is_not_trusted() -> None:
     made.receive_data(masked((FIN | BINARY, b"abc")))
     [(_, payload)] = sent(made)
     assert int.from_bytes(payload[:2], "big") == 1009
+
+
+# How much comes out at once
+
+
+class Growing(Shifting):
+    """What it decodes is 1000 times as long as what came."""
+
+    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
+        if frame.first & 0x08:
+            return frame
+        return Frame(frame.first & 0x0F, frame.data * 1000, frame.fin)
+
+
+def grown(letters: bytes) -> list[tuple[int, bytes]]:
+    """Frames of which two make more than `MAX_DECODED`, one for each letter."""
+    assert MAX_DECODED < 2 * 100_000
+    return [(FIN | BINARY, bytes([letter]) * 100) for letter in letters]
+
+
+def test_what_comes_out_at_once_is_bounded() -> None:
+    made = protocol(Growing(0))
+    made.receive_data(masked(*grown(b"abc"), (FIN | PING, b"?"), *grown(b"d")))
+    assert [event[:1] for event in made.events] == [b"a", b"b"]
+    assert made.rest == masked(*grown(b"c"), (FIN | PING, b"?"), *grown(b"d"))
+    # What comes next is behind it, and brings some of it.
+    made.receive_data(masked(*grown(b"e")))
+    assert len(made.events) == 5
+    assert made.rest == masked(*grown(b"e"))
+    assert sent(made) == [(FIN | PONG, b"?")]
+    letters = [frame.data[:1] for frame in made.events_received()]
+    assert letters == [b"a", b"b", b"c", b"?", b"d", b"e"]
+    assert made.rest == b""
+
+
+def test_a_frame_that_is_cut_waits_with_the_rest() -> None:
+    octets = masked(*grown(b"abcd"))
+    for n in range(-1, -110, -1):
+        made = protocol(Growing(0))
+        made.receive_data(octets[:n])
+        made.receive_data(octets[n:])
+        letters = [frame.data[:1] for frame in made.events_received()]
+        assert letters == [b"a", b"b", b"c", b"d"]
+
+
+def test_nothing_waits_behind_a_close_frame() -> None:
+    made = protocol(Growing(0))
+    made.receive_data(masked(*grown(b"ab"), (FIN | CLOSE, b""), *grown(b"c")))
+    assert made.ending is None
+    assert len(made.events_received()) == 2
+    assert made.ending is not None
+    assert made.rest == b""
+
+
+def test_the_rest_comes_before_the_end() -> None:
+    made = protocol(Growing(0))
+    made.receive_data(masked(*grown(b"abcd")))
+    made.receive_eof()
+    assert made.state is State.CLOSED
+    assert made.rest == b""
+    assert len(made.events_received()) == 4
+
+
+def test_without_extensions_all_is_taken_at_once() -> None:
+    made = protocol(max_size=None)
+    made.receive_data(masked(*[(FIN | BINARY, bytes(MAX_DECODED))] * 3))
+    assert len(made.events) == 3
+    assert made.rest == b""
 
 
 # What connections share

@@ -169,6 +169,23 @@ def test_empty_loads(masked: bool) -> None:
         assert read(*pieces, masked=masked) == ([(FIN | TEXT, "text")], None)
 
 
+@both_sides
+def test_what_is_not_read_may_be_taken_back(masked: bool) -> None:
+    one, two = (wire.frame(FIN | TEXT, text, masked) for text in (b"one", b"two"))
+    reader = Reader(masked, None, None)
+    assert reader.take_rest() == b""
+    load(reader, one[:1])
+    assert reader.next_frame() is None
+    load(reader, one[1:] + two)
+    assert reader.next_frame().payload == "one"
+    assert reader.take_rest() == two
+    assert reader.take_rest() == b""
+    assert reader.next_frame() is None
+    load(reader, two)
+    assert reader.next_frame().payload == "two"
+    assert reader.take_rest() == b""
+
+
 # What breaks the protocol
 
 #: Name, wire for a server (masked) or a client (not), what is raised.

@@ -414,6 +414,7 @@ def test_install_and_uninstall() -> None:
 def test_options() -> None:
     with pytest.raises(TypeError, match="not options of a connection: colour"):
         engineio.install(colour="red")
+    load("socketio_app:make")  # which installs it, too, when it is imported
     engineio.install(max_size=60, extra_headers={"X-Colour": "red"})
     with serving() as stack, stack.peer() as peer:
         head = peer.ask(request("/socket.io/?EIO=4&transport=websocket"))
