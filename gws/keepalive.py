@@ -81,6 +81,10 @@ class Deadlines:
             heapq.heapify(self._entries)
             self._n_cancelled = 0
 
+    def __len__(self) -> int:
+        """Return how many entries there are; those cancelled go by and by."""
+        return len(self._entries)
+
     def next_due(self) -> float | None:
         """Return when `fire` has something to look at; None if never."""
         return self._entries[0][0] if self._entries else None

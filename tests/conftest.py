@@ -61,6 +61,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "once: in the compiled environment only: it compares both builds, or takes "
         "long for code that is the same in both",
     )
+    config.addinivalue_line(
+        "markers",
+        "covered: in the pure environment only, which tells what tests cover: what is "
+        "tested is compiled in neither",
+    )
     differences = find_differences(PACKAGE, CHECKOUT)
     if os.environ.get("GWS_COMPILE") == "no" and gws.COMPILED:
         differences.append("GWS_COMPILE=no, but the package is compiled")

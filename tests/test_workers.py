@@ -193,7 +193,7 @@ def test_serve(folder: Path) -> None:
         check_end(program)
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_nothing_is_patched(folder: Path) -> None:
     with by_workers(folder, *HERE, "--no-patch", n=1) as program:
         with connect(url_of(program) + "/patched") as ws:
@@ -205,7 +205,7 @@ def test_nothing_is_patched(folder: Path) -> None:
 # How they end
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_ctrl_c(folder: Path) -> None:
     """It goes to all processes at once."""
     with by_workers(folder, *HERE, start_new_session=True) as program:
@@ -215,7 +215,7 @@ def test_ctrl_c(folder: Path) -> None:
         check_end(program)
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_what_does_not_end_is_cut(folder: Path) -> None:
     with by_workers(folder, *HERE, "--drain-timeout", "0.5") as program:
         ws = opened(url_of(program), "/stubborn")
@@ -225,7 +225,7 @@ def test_what_does_not_end_is_cut(folder: Path) -> None:
     assert err.count("0 connections had no closing handshake, 1 handlers were") == 1
 
 
-@pytest.mark.once
+@pytest.mark.covered
 @pytest.mark.parametrize(
     ("path", "code"), [("/echo", 0), ("/stubborn", 3)], ids=["well", "cut"]
 )
@@ -237,7 +237,7 @@ def test_sigquit_is_quick(folder: Path, path: str, code: int) -> None:
         check_end(program, code)
 
 
-@pytest.mark.once
+@pytest.mark.covered
 @pytest.mark.parametrize(
     ("second", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
@@ -253,7 +253,7 @@ def test_a_second_signal_ends_it_now(
         check_end(program, code)
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_an_end_before_the_beginning(folder: Path) -> None:
     slow = "import time\nprint('loading', flush=True)\ntime.sleep(1000)\n"
     folder.joinpath("app.py").write_text(slow)
@@ -263,7 +263,7 @@ def test_an_end_before_the_beginning(folder: Path) -> None:
         check_end(program)
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_the_master_is_killed(folder: Path) -> None:
     with by_workers(folder, *HERE) as program:
         found = one_of_each(url_of(program), "/pid", asked_pid)
@@ -276,7 +276,7 @@ def test_the_master_is_killed(folder: Path) -> None:
 # Reloads
 
 
-@pytest.mark.once
+@pytest.mark.covered
 @pytest.mark.timeout(120)  # six workers are started
 def test_reloads_lose_nobody(folder: Path) -> None:
     with by_workers(folder, *HERE) as program:
@@ -302,7 +302,7 @@ def test_reloads_lose_nobody(folder: Path) -> None:
     assert n_told >= RESIDENTS * n_reloads
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_a_reload_renews_the_certificate(folder: Path) -> None:
     path = folder / "server.pem"
     first = write_certificate(path)
@@ -329,7 +329,7 @@ def test_a_reload_renews_the_certificate(folder: Path) -> None:
         check_end(program)
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_a_module_that_is_no_more(folder: Path) -> None:
     with by_workers(folder, *HERE) as program:
         found = one_of_each(url_of(program), "/pid", asked_pid)
@@ -343,7 +343,7 @@ def test_a_module_that_is_no_more(folder: Path) -> None:
         check_end(program)
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_an_end_during_a_reload(folder: Path) -> None:
     with by_workers(folder, *HERE, "--drain-timeout", "1000") as program:
         ws = opened(url_of(program), "/stubborn")
@@ -356,7 +356,7 @@ def test_an_end_during_a_reload(folder: Path) -> None:
         check_end(program, 143)
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_another_master_takes_over(folder: Path, unix_path: str) -> None:
     options: dict[str, Any] = {"n": 1, "start_new_session": True}
     with (
@@ -388,7 +388,7 @@ def test_another_master_takes_over(folder: Path, unix_path: str) -> None:
 # What fails
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_a_worker_is_killed(folder: Path) -> None:
     with by_workers(folder, *HERE) as program:
         url = url_of(program)
@@ -404,7 +404,7 @@ def test_a_worker_is_killed(folder: Path) -> None:
         check_end(program)
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_what_can_not_be_loaded(folder: Path) -> None:
     folder.joinpath("app.py").write_text("number = 7\n")
     with by_workers(folder, *HERE) as program:
@@ -413,7 +413,7 @@ def test_what_can_not_be_loaded(folder: Path) -> None:
     assert set(lines) == {"Error: there is no 'router' in 'app'"}
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_an_address_in_use(folder: Path, unix_path: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         taken = f"127.0.0.1:{sock.getsockname()[1]}"
@@ -441,7 +441,7 @@ def test_without_gunicorn(monkeypatch: pytest.MonkeyPatch) -> None:
 # systemd
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_sockets_that_are_passed(folder: Path, unix_path: str) -> None:
     with (
         manager(unix_path) as told_by,
@@ -463,7 +463,7 @@ def test_sockets_that_are_passed(folder: Path, unix_path: str) -> None:
         check_end(program)
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_a_unix_socket_goes_with_them(folder: Path, unix_path: str) -> None:
     with by_workers(folder, "--unix", unix_path) as program:
         url_of(program)
@@ -491,7 +491,7 @@ def redis_url(unix_path: str, tmp_path: Path) -> Iterator[str]:
         process.wait()
 
 
-@pytest.mark.once
+@pytest.mark.covered
 def test_rooms_across_workers(folder: Path, redis_url: str) -> None:
     folder.joinpath("app.py").write_text(ROOMS)
     env = os.environ | {"BUS": redis_url}

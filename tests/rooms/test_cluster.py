@@ -20,7 +20,7 @@ Make = Callable[..., Any]
 
 LONG = 30
 
-pytestmark = [pytest.mark.once, pytest.mark.usefixtures("quick")]
+pytestmark = [pytest.mark.covered, pytest.mark.usefixtures("quick")]
 
 #: Room by room, they are served by all masters.
 ROOMS = [f"room {i}" for i in range(12)]

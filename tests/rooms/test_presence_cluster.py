@@ -17,7 +17,7 @@ from .conftest import RedisServer
 from .test_presence_redis import Node, wait_for
 
 
-pytestmark = [pytest.mark.once, pytest.mark.usefixtures("quick")]
+pytestmark = [pytest.mark.covered, pytest.mark.usefixtures("quick")]
 
 Make = Callable[..., Any]
 

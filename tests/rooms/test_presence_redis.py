@@ -24,7 +24,7 @@ from gws.rooms.names import channel_of
 from .conftest import RedisServer
 
 
-pytestmark = [pytest.mark.once, pytest.mark.usefixtures("quick")]
+pytestmark = [pytest.mark.covered, pytest.mark.usefixtures("quick")]
 
 Make = Callable[..., Any]
 Event = tuple[str, str, bool]

@@ -26,7 +26,7 @@ from ..program import Program
 from .conftest import RedisServer
 
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.covered
 
 Make = Callable[..., Any]
 

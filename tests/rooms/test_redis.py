@@ -27,7 +27,7 @@ Make = Callable[..., Any]
 #: Within this, what should happen has happened, on a machine that has other work.
 LONG = 20
 
-pytestmark = [pytest.mark.once, pytest.mark.usefixtures("quick")]
+pytestmark = [pytest.mark.covered, pytest.mark.usefixtures("quick")]
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = LONG) -> None:

@@ -14,7 +14,7 @@ from gws.rooms.urls import open_bus as open_bus_at
 
 Make = Callable[..., Any]
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.covered
 
 
 def hello(open_bus: Make, url: str) -> Any:

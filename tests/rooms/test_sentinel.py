@@ -16,7 +16,7 @@ Make = Callable[..., Any]
 
 LONG = 30
 
-pytestmark = [pytest.mark.once, pytest.mark.usefixtures("quick")]
+pytestmark = [pytest.mark.covered, pytest.mark.usefixtures("quick")]
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def figures(servers: list[Server]) -> dict[str, int]:
         "connections": sum(len(server.connections) for server in servers),
         "being served": sum(len(server._greenlets) for server in servers),
         "in handshakes": sum(len(server._handshaking) for server in servers),
-        "deadlines": len(deadlines._entries),
+        "deadlines": len(deadlines),
         "messages sent to nobody": n_delivered,
         "objects": len(objects),
         "memory": resident(),

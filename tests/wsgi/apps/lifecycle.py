@@ -57,7 +57,8 @@ def never_ends(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     never.wait()
 
 
-print(f"application loaded by {os.getpid()}", flush=True)
+# In one write: the lines of two workers must not run into one another.
+os.write(1, f"application loaded by {os.getpid()}\n".encode())
 
 flask_app = Flask(__name__)
 Sock(flask_app).route("/flask")(echo)
