@@ -48,6 +48,7 @@ from .wire import (
     LONG,
     TEXT,
     RawPeer,
+    echo,
     frame,
     header,
     headers,
@@ -58,11 +59,6 @@ from .wire import (
 
 
 pytestmark = pytest.mark.usefixtures("leakcheck")
-
-
-def echo(ws: Any) -> None:
-    for message in ws:
-        ws.send(message)
 
 
 def play_echo(peer: RawPeer) -> None:

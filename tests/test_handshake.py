@@ -25,6 +25,7 @@ from .wire import (
     LONG,
     TEXT,
     RawPeer,
+    echo,
     frame,
     header,
     headers,
@@ -37,11 +38,6 @@ pytestmark = pytest.mark.usefixtures("leakcheck")
 
 
 DATE = r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT"
-
-
-def echo(ws: Any) -> None:
-    for message in ws:
-        ws.send(message)
 
 
 @contextmanager

@@ -43,11 +43,13 @@ from .wire import (
     LOCAL_PAIRS,
     LONG,
     dial,
+    echo,
     frame,
     header,
     port_of,
     raw_client,
     server_pair,
+    uri,
 )
 
 
@@ -55,11 +57,6 @@ pytestmark = pytest.mark.usefixtures("leakcheck")
 
 MIB = 2**20
 SMALL = 2**14
-
-
-def echo(ws: Any) -> None:
-    for message in ws:
-        ws.send(message)
 
 
 @pytest.fixture(params=LOCAL_PAIRS)
@@ -255,7 +252,7 @@ def test_half_open_connections() -> None:
                 assert_turned_away(peer, 503)
         # One of them opens: there is room for another handshake.
         assert " 101 " in silent[0].ask(request())
-        with connect(f"ws://127.0.0.1:{port_of(server)}") as ws:
+        with connect(uri(server)) as ws:
             ws.send("x")
             assert ws.recv() == "x"
 
@@ -293,7 +290,7 @@ def test_who_is_turned_away_may_have_asked() -> None:
         settle()
         for _ in range(5):
             with pytest.raises(InvalidStatus) as caught:
-                connect(f"ws://127.0.0.1:{port_of(server)}").open()
+                connect(uri(server)).open()
             assert caught.value.response.status_code == 503
 
 

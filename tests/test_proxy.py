@@ -29,7 +29,7 @@ from gws.exceptions import (
 from gws.protocol.uri import parse_uri
 from gws.proxy import Proxy, get_proxy, open_tunnel, parse_proxy
 
-from .wire import LONG, RawPeer, port_of, raw_server
+from .wire import LONG, RawPeer, echo, port_of, raw_server
 
 
 pytestmark = pytest.mark.usefixtures("leakcheck")
@@ -692,11 +692,6 @@ def ports(warm_hub: Any, tls_files: Path) -> Iterator[dict[str, int]]:
     peer.kill()
     peer.wait()
     peer.stdout.close()
-
-
-def echo(ws: Any) -> None:
-    for message in ws:
-        ws.send(message)
 
 
 #: How each proxy is named with what it wants to know.

@@ -8,7 +8,6 @@ import socket as original_socket
 import ssl
 import stat
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,10 +35,13 @@ from .wire import (
     TEXT,
     RawPeer,
     dial,
+    echo,
     header,
     port_of,
     raw_client,
     request,
+    until,
+    uri,
 )
 
 
@@ -49,15 +51,6 @@ MIB = 2**20
 SMALL = 2**14
 
 
-def echo(ws: Any) -> None:
-    for message in ws:
-        ws.send(message)
-
-
-def uri(server: Server) -> str:
-    return f"ws://127.0.0.1:{port_of(server)}/"
-
-
 def check_echo(server: Server, **options: Any) -> None:
     """Check that the server serves somebody else, and promptly if compiled."""
     start = time.monotonic()
@@ -65,13 +58,6 @@ def check_echo(server: Server, **options: Any) -> None:
         ws.send("neighbour")
         assert ws.recv(timeout=LONG) == "neighbour"
     assert time.monotonic() - start < 0.5 or not COMPILED
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Let the hub run until ``condition`` holds."""
-    with gevent.Timeout(LONG):
-        while not condition():
-            gevent.sleep(0.001)
 
 
 # Where it listens

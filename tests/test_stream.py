@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ import pytest
 from gws.protocol.reader import HEADROOM
 from gws.stream import READ_SIZE, Stream, read_buffer, wrap_tls
 
+from .wire import LONG, until
+
 
 pytestmark = pytest.mark.usefixtures("leakcheck")
-
-LONG = 10
 
 
 class End:
@@ -56,13 +56,6 @@ class End:
             self.stream.wait_writable(self._write)
         else:
             self.stream.stop_waiting_writable()
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Let the hub run until ``condition`` holds."""
-    with gevent.Timeout(LONG):
-        while not condition():
-            gevent.sleep(0.001)
 
 
 def plain_pair() -> tuple[Any, Any]:

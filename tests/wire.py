@@ -49,6 +49,24 @@ def port_of(server: Server) -> int:
     return port
 
 
+def uri(server: Server) -> str:
+    """Return where to connect to a server."""
+    return f"ws://127.0.0.1:{port_of(server)}/"
+
+
+def echo(ws: Any) -> None:
+    """Send back what comes; a handler."""
+    for message in ws:
+        ws.send(message)
+
+
+def until(condition: Callable[[], Any]) -> None:
+    """Let the hub run until ``condition`` holds."""
+    with gevent.Timeout(LONG):
+        while not condition():
+            gevent.sleep(0.001)
+
+
 @contextmanager
 def raw_client(
     server: Server, *, receive_buffer: int | None = None, tls: Path | None = None

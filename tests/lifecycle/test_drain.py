@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -26,27 +25,23 @@ from gws import (
 )
 from gws.drain import BATCH, Countdown
 
-from ..wire import LONG, RawPeer, dial, header, port_of, raw_client, request
+from ..wire import (
+    LONG,
+    RawPeer,
+    dial,
+    echo,
+    header,
+    port_of,
+    raw_client,
+    request,
+    until,
+    uri,
+)
 
 
 pytestmark = pytest.mark.usefixtures("leakcheck")
 
 MIB = 2**20
-
-
-def echo(ws: Any) -> None:
-    for message in ws:
-        ws.send(message)
-
-
-def uri(server: Any) -> str:
-    return f"ws://127.0.0.1:{port_of(server)}/"
-
-
-def until(condition: Callable[[], Any]) -> None:
-    with gevent.Timeout(LONG):
-        while not condition():
-            gevent.sleep(0.001)
 
 
 def read_answer(peer: RawPeer) -> bytes:
