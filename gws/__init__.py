@@ -6,7 +6,9 @@ Importing it monkey-patches nothing and starts no hub.
 from .auth import DigestAuth as DigestAuth
 from .auth import basic_auth as basic_auth
 from .client import ClientConnection as ClientConnection
+from .client import backoff as backoff
 from .client import connect as connect
+from .client import process_exception as process_exception
 from .client import unix_connect as unix_connect
 from .connection import Connection as Connection
 from .exceptions import ConcurrencyError as ConcurrencyError
@@ -23,15 +25,13 @@ from .protocol.codes import CloseCode as CloseCode
 from .protocol.codes import State as State
 from .protocol.frames import Frame as _Frame
 from .protocol.head import HeaderLimits as HeaderLimits
-from .retry import backoff as backoff
-from .retry import process_exception as process_exception
 from .router import Router as Router
 from .router import route as route
 from .router import unix_route as unix_route
 from .server import Server as Server
 from .server import ServerConnection as ServerConnection
-from .serving import serve as serve
-from .serving import unix_serve as unix_serve
+from .server import serve as serve
+from .server import unix_serve as unix_serve
 from .version import version
 
 

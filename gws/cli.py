@@ -25,8 +25,8 @@ from .version import version
 if TYPE_CHECKING:
     import ssl
 
-    from .monitor import Monitor
-    from .places import Address
+    from .process.monitor import Monitor
+    from .process.places import Address
 
     MakeTLS = Callable[[], ssl.SSLContext]
     # --bind, --unix, and the descriptors of --fd with what to call them.
@@ -156,8 +156,8 @@ def serve(
 
         monkey.patch_all()
     start_log("%(process)d " if workers else "")
-    from . import places
-    from .monitor import make_monitor
+    from .process import places
+    from .process.monitor import make_monitor
 
     try:
         monitor = make_monitor(metrics, access_log, bool(workers))
@@ -195,8 +195,8 @@ def serve_here(
     monitor: Monitor,
 ) -> int:
     """Serve in this process; return the exit code."""
-    from . import places
-    from .process import Service, run
+    from .process import places
+    from .process.service import Service, run
 
     handler = places.load(app)
     options = {"ssl": make_tls and make_tls(), "observers": monitor.observers()}
@@ -220,11 +220,11 @@ def serve_by_workers(
     monitor: Monitor,
 ) -> NoReturn:
     """Serve in processes that gunicorn starts."""
-    from . import places
-    from .monitor import shared_folder
+    from .process import places
+    from .process.monitor import shared_folder
 
     try:
-        from . import master, workers
+        from .process import master, workers
     except ModuleNotFoundError as exc:
         if not f"{exc.name}.".startswith("gunicorn."):
             raise
@@ -244,7 +244,7 @@ def tls_maker(certificate: str | None, key: str | None) -> MakeTLS | None:
         if key is not None:
             raise click.UsageError("--ssl-key needs --ssl-cert")
         return None
-    from .places import make_tls
+    from .process.places import make_tls
 
     make = partial(make_tls, certificate, key)
     try:
@@ -305,7 +305,7 @@ def connect(
     """
     from . import client, terminal
     from .exceptions import WebSocketException
-    from .process import on_signal
+    from .process.service import on_signal
     from .protocol.codes import CloseCode
     from .protocol.frames import Close
 

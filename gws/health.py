@@ -16,8 +16,8 @@ from typing import Any, Protocol
 
 from gevent.socket import socket as GeventSocket
 
-from .listener import listen_tcp
 from .protocol.http11 import Request, Response
+from .server.listener import listen_tcp
 from .wsgi.pywsgi import WSGIServer
 
 

@@ -32,12 +32,12 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import choose_encoder
 
-from .answers import ResponseLike
 from .observe import Observer
 from .protocol.codes import CloseCode
 from .protocol.http11 import Request
 from .rooms import Rooms
 from .rooms.stats import stats_of
+from .server.answers import ResponseLike
 
 
 #: How many connections are added up before the loop comes to others: that takes less
@@ -122,7 +122,7 @@ class Heart:
 
 
 class Metrics(Observer):
-    """An observer that counts for Prometheus; docs/metrics.md lists what.
+    """An observer that counts for Prometheus; docs/howto/metrics.md lists what.
 
         metrics = Metrics()
         serve(handler, observers=[metrics], process_request=metrics.process_request)

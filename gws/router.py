@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 
 from werkzeug.routing import BaseConverter, Map, Rule
 
-from .answers import ResponseLike, as_response
 from .options import Options
 from .protocol.codes import CloseCode
 from .protocol.http11 import Request, Response
-from .route import Route
-from .settings import CONNECTION_OPTIONS, OPTION_NAMES, Settings
+from .server.answers import ResponseLike, as_response
+from .server.route import Route
+from .server.settings import CONNECTION_OPTIONS, OPTION_NAMES, Settings
 from .urlmap import Matcher
 from .urlmap import route as route
 from .urlmap import unix_route as unix_route

@@ -23,9 +23,8 @@ from werkzeug.routing.map import MapAdapter
 from .protocol.headers import parse_host
 from .protocol.http11 import Request, Response
 from .protocol.server import text_response
-from .route import Route
-from .server import Server
-from .serving import serve, unix_serve
+from .server import Server, serve, unix_serve
+from .server.route import Route
 
 
 #: Stands for the server's name where a map needs one and nobody said it.

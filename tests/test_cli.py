@@ -20,7 +20,7 @@ from gevent.event import AsyncResult
 import gws.cli
 from gws import ConnectionClosed, connect, serve, unix_connect
 from gws.cli import main, parse_address, parse_header
-from gws.places import load
+from gws.process.places import load
 from gws.terminal import escape
 
 from .program import SOON, Program

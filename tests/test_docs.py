@@ -1,6 +1,6 @@
 """The pages: their Python is Python, and what they name is there and says what it is.
 
-docs/testing.md is run by tests/testing/test_docs.py, the examples by test_examples.py.
+docs/howto/testing.md is run by tests/testing/test_docs.py, the examples by test_examples.py.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def snippets(page: Path) -> list[str]:
 
 
 def names_in(module: str) -> list[tuple[Any, str]]:
-    """Return what docs/protocol.md lists of a module, and its name."""
-    text = CHECKOUT.joinpath("docs/protocol.md").read_text()
+    """Return what docs/reference/protocol.md lists of a module, and its name."""
+    text = CHECKOUT.joinpath("docs/reference/protocol.md").read_text()
     (cell,) = re.findall(rf"^\| `{re.escape(module)}` \| (.*) \|$", text, re.M)
     names = re.findall(r"`([A-Za-z_]+)`", cell)
     if module.endswith("headers"):
@@ -54,8 +54,8 @@ def test_snippets(page: Path) -> None:
 
 
 def test_the_protocol_page_runs() -> None:
-    for snippet in snippets(CHECKOUT / "docs/protocol.md"):
-        exec(compile(snippet, "docs/protocol.md", "exec"), {})
+    for snippet in snippets(CHECKOUT / "docs/reference/protocol.md"):
+        exec(compile(snippet, "docs/reference/protocol.md", "exec"), {})
 
 
 @pytest.mark.parametrize(

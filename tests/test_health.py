@@ -12,7 +12,7 @@ from gevent.event import Event
 
 from gws import connect, health, serve
 from gws.health import Endpoint, answer
-from gws.listener import listen_tcp
+from gws.server.listener import listen_tcp
 from gws.wsgi.open import OpenConnections
 
 from .plain_http import get

@@ -20,12 +20,12 @@ import pytest
 
 import gws
 from gws import ConnectionClosedError, HeaderLimits, InvalidStatus, connect, serve
-from gws.admission import Addresses, Admission, descriptors_allow, key_of
-from gws.forwarded import TrustedProxies
 from gws.hubs import share_of
 from gws.limits import MIN_RATE, Bucket, Meter
 from gws.options import Options
 from gws.protocol.frames import make_frame
+from gws.server.admission import Addresses, Admission, descriptors_allow, key_of
+from gws.server.forwarded import TrustedProxies
 from gws.testing import (
     BINARY,
     CLOSE,
@@ -157,7 +157,7 @@ def test_what_descriptors_allow() -> None:
     # In another process: a limit that was lowered stays so.
     program = """
 import resource
-from gws.admission import Admission, descriptors_allow
+from gws.server.admission import Admission, descriptors_allow
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 for soft in (1024, 256, 60):
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -184,7 +184,7 @@ def test_without_a_limit_of_descriptors(monkeypatch: pytest.MonkeyPatch) -> None
     assert descriptors_allow() is None
     assert Admission().has_room(10**9)
     assert not Admission().is_crowded(10**9)
-    monkeypatch.setattr("gws.admission.resource", None)  # as on Windows
+    monkeypatch.setattr("gws.server.admission.resource", None)  # as on Windows
     assert descriptors_allow() is None
 
 

@@ -13,8 +13,8 @@ from werkzeug.routing import BaseConverter, Map, Rule, ValidationError
 from gws import ConnectionClosed, InvalidStatus, Server, connect, serve, unix_connect
 from gws.protocol.datastructures import Headers
 from gws.protocol.http11 import Request, Response
-from gws.route import Route
 from gws.router import Router, route, unix_route
+from gws.server.route import Route
 
 from .plain_http import get
 

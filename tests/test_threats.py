@@ -1,4 +1,4 @@
-"""docs/threats.md and docs/limits.md say what is so.
+"""docs/topics/threats.md and docs/topics/limits.md say what is so.
 
 Of the former: its cases have tests, and what it names is there. Test functions are
 found by ast; nothing is imported. Of the latter: the defaults.
@@ -20,7 +20,7 @@ from gws import HeaderLimits, serve
 
 
 TESTS = Path(__file__).parent
-PAGE = TESTS.parent / "docs" / "threats.md"
+PAGE = TESTS.parent / "docs" / "topics" / "threats.md"
 LIMITS = PAGE.with_name("limits.md")
 
 #: The cases; their numbers have gaps.
@@ -111,7 +111,7 @@ def test_no_hostile_test_is_left_out() -> None:
 
 
 def test_defaults() -> None:
-    """Each is as docs/limits.md says, but where it says it in words."""
+    """Each is as docs/topics/limits.md says, but where it says it in words."""
     defaults: dict[str, Any] = {
         name: parameter.default
         for name, parameter in inspect.signature(serve).parameters.items()

@@ -2,7 +2,7 @@
 
     python benchmarks/rooms/run.py                     # all of it, about 8 minutes
     python benchmarks/rooms/run.py --only gws,websockets --parts rooms
-    python benchmarks/rooms/run.py --write     # ../README.md and ../../docs/scale.md
+    python benchmarks/rooms/run.py --write     # into the pages with the figures
 
 All share the processors of this machine: the servers, Redis and the load. What is
 compared is what the servers deliver for a second of processor time.
@@ -205,7 +205,8 @@ def main(
         json.dump(asdict(run), file, indent=1)
     if write:
         write_into(HERE.parent / "README.md", "rooms", rooms_section(run))
-        write_into(HERE.parents[1] / "docs" / "scale.md", "figures", scale_section(run))
+        scale = HERE.parents[1] / "docs" / "topics" / "scale.md"
+        write_into(scale, "figures", scale_section(run))
 
 
 if __name__ == "__main__":

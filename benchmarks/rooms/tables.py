@@ -1,4 +1,4 @@
-"""Turns figures into Markdown, for the README of the benchmarks and docs/scale.md."""
+"""Turns figures into Markdown, for benchmarks/README.md and docs/topics/scale.md."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -200,11 +200,11 @@ def notes(run: Run) -> str:
     return "\n".join(lines)
 
 
-# docs/scale.md
+# docs/topics/scale.md
 
 
 def scale_section(run: Run) -> str:
-    """Return what docs/scale.md says: how the figures grow, and a million."""
+    """Return what docs/topics/scale.md says: how the figures grow, and a million."""
     parts = [how_measured(run)]
     if run.growth:
         parts.append(growth_table(run.growth))

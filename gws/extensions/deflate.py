@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import zlib
 else:
     # At our level zlib-ng takes 4/5 of the time for 4 KiB of JSON and 2/3 for 64 KiB,
-    # for about the same size; text of 1 KiB takes a tenth more: docs/compression.md.
+    # for about the same size; text of 1 KiB takes a tenth more:
+    # docs/topics/compression.md.
     try:
         from zlib_ng import zlib_ng as zlib
     except ImportError:
@@ -38,7 +39,7 @@ NAME = "permessage-deflate"
 THRESHOLD = 256
 
 #: The best of zlib's fast levels: a third to two thirds of the time of its default,
-#: 6, for sizes that are a tenth larger at most: docs/compression.md.
+#: 6, for sizes that are a tenth larger at most: docs/topics/compression.md.
 LEVEL = 3
 
 #: How many compressors of one kind wait for their next message. Whole messages need

@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Any
 
 from ..client import ClientConnection, connect
-from ..listener import plain
 from ..protocol.codes import CloseCode
 from ..protocol.datastructures import HeadersLike
 from ..server import ServerConnection
+from ..sockets import plain
 from .peer import TIMEOUT
 from .served import CLOSE_TIMEOUT, REMOTE_ADDRESS, Served
 

@@ -14,11 +14,10 @@ from gevent.event import Event
 from greenlet import greenlet
 
 from ..exceptions import ConnectionClosed, InvalidStatus
-from ..listener import Socket, plain
 from ..protocol.http11 import Request, Response
-from ..route import Route, with_path
-from ..server import Server, ServerConnection
-from ..serving import serve
+from ..server import Server, ServerConnection, serve
+from ..server.route import Route, with_path
+from ..sockets import Socket, plain
 
 
 #: The options of `serve` and of a route that take a function.

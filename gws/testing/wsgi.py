@@ -23,9 +23,9 @@ from werkzeug.wsgi import ClosingIterator
 
 from ..client import ClientConnection, connect
 from ..exceptions import ConnectionClosed, InvalidStatus
-from ..listener import plain
 from ..protocol.codes import CloseCode
 from ..protocol.datastructures import Headers, HeadersLike
+from ..sockets import plain
 from ..wsgi.accept import WATCH_KEY
 from .pairs import close
 from .peer import TIMEOUT

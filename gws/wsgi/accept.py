@@ -14,7 +14,6 @@ from urllib.parse import quote, unquote, urlsplit
 
 from gevent import getcurrent, spawn
 
-from ..answers import checked_extra
 from ..exceptions import (
     InvalidHandshake,
     InvalidHeader,
@@ -23,7 +22,6 @@ from ..exceptions import (
     InvalidProtocol,
     InvalidState,
 )
-from ..handshake import ServerConnection
 from ..observe import tell, tell_closed, tell_opened
 from ..options import Options
 from ..protocol.codes import CloseCode, State
@@ -31,7 +29,9 @@ from ..protocol.datastructures import Headers, HeadersLike
 from ..protocol.headers import parse_upgrade
 from ..protocol.http11 import Request, Response
 from ..protocol.server import refusal
-from ..settings import CONNECTION_OPTIONS, Settings
+from ..server.answers import checked_extra
+from ..server.handshake import ServerConnection
+from ..server.settings import CONNECTION_OPTIONS, Settings
 from .takeover import Lent, StartResponse, Takeover
 
 

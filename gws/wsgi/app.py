@@ -6,8 +6,8 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-from ..handling import handle
-from ..route import with_path
+from ..server.handling import handle
+from ..server.route import with_path
 from .accept import SPAWN_KEY, WATCH_KEY, Acceptor, Environ, Refused
 from .takeover import StartResponse
 

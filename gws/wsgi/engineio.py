@@ -14,9 +14,9 @@ from typing import Any
 from gevent import Timeout
 
 from ..exceptions import ConnectionClosed
-from ..handling import handle
-from ..handshake import ServerConnection
 from ..protocol.codes import CloseCode
+from ..server.handling import handle
+from ..server.handshake import ServerConnection
 from .accept import Acceptor, Environ, Refused
 from .takeover import StartResponse
 

@@ -21,10 +21,10 @@ from werkzeug.exceptions import BadRequest, HTTPException
 from werkzeug.routing.exceptions import WebsocketMismatch
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from ..answers import OWN_HEADERS, checked_extra
-from ..handling import handle
-from ..handshake import ServerConnection
 from ..protocol.codes import CloseCode
+from ..server.answers import OWN_HEADERS, checked_extra
+from ..server.handling import handle
+from ..server.handshake import ServerConnection
 from .accept import (
     OPTIONS,
     WATCH_KEY,

@@ -18,7 +18,7 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker  # type: ignore[import-untyped]
 
-from ..handshake import RETRY_AFTER
+from ..server.handshake import RETRY_AFTER
 from .accept import SERVER_KEY, Environ, is_websocket
 from .open import OpenConnections
 from .takeover import StartResponse

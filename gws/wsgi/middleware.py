@@ -12,8 +12,8 @@ from typing import Any
 from gevent import GreenletExit, Timeout
 
 from ..exceptions import ConnectionClosed
-from ..handshake import ServerConnection
 from ..protocol.codes import CloseCode
+from ..server.handshake import ServerConnection
 from .accept import Acceptor, Environ, Opening, Refused, is_websocket, keep
 from .takeover import StartResponse
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from gevent.event import Event
 
-from ..admission import Addresses
-from ..drain import close_gradually
-from ..handshake import ServerConnection
 from ..protocol.codes import CloseCode
+from ..server.admission import Addresses
+from ..server.drain import close_gradually
+from ..server.handshake import ServerConnection
 
 
 class OpenConnections:

@@ -27,10 +27,10 @@ from ..exceptions import (
     InvalidMessage,
     RequestLineTooLong,
 )
-from ..handshake import ServerConnection, date_header
 from ..protocol.datastructures import TCHAR, Headers
 from ..protocol.head import HEADER_LIMITS, Head
 from ..protocol.server import refusal, text_response
+from ..server.handshake import ServerConnection, date_header
 from .accept import SERVER_KEY, SPAWN_KEY, Acceptor, Refused, is_websocket
 from .middleware import Exchange
 from .open import OpenConnections

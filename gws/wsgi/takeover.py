@@ -24,7 +24,7 @@ from gevent.monkey import get_original
 from gevent.socket import socket as GeventSocket
 from gevent.ssl import SSLSocket as GeventTLSSocket
 
-from ..listener import plain
+from ..sockets import plain
 
 
 original_socketpair: Any = get_original("socket", "socketpair")

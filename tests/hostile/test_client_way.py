@@ -280,7 +280,7 @@ def test_c05_a_wait_that_nobody_asks_for_in_earnest(attacked: None) -> None:
             next(iter(connect(server.uri, reconnect_delays=lambda: iter(()))))
 
 
-# C06: a proxy that is no friend; real ones are in tests/test_proxy.py
+# C06: a proxy that is no friend; real ones are in tests/client/test_proxy.py
 
 
 #: What a proxy may answer, and what is raised.

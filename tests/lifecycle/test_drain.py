@@ -23,7 +23,7 @@ from gws import (
     unix_connect,
     unix_serve,
 )
-from gws.drain import BATCH, Countdown
+from gws.server.drain import BATCH, Countdown
 
 from ..wire import (
     LONG,

@@ -21,8 +21,8 @@ from gevent import socket
 
 from gws import ConnectionClosed, connect, unix_connect
 from gws.cli import main
-from gws.process import EXIT_CUT
-from gws.systemd import listen_fds, notify
+from gws.process.service import EXIT_CUT
+from gws.process.systemd import listen_fds, notify
 
 from ..program import SOON, Program
 
@@ -153,9 +153,8 @@ def test_a_second_signal_ends_it_now(
 
 @pytest.mark.once
 def test_the_recipe_for_programs(folder: Path) -> None:
-    """That of docs/deploy.md, on a socket of ours."""
-    page = Path(__file__).parents[2].joinpath("docs/deploy.md").read_text()
-    (recipe,) = re.findall(r"^```python\n(import signal\n.*?)^```$", page, re.M | re.S)
+    """That of docs/howto/deploy.md, on a socket of ours."""
+    (recipe,) = blocks("docs/howto/deploy.md", "python", "import signal")
     assert recipe.count('"localhost", 8765') == 1
     with socket.create_server(("127.0.0.1", 0)) as sock:
         fd = sock.fileno()
@@ -193,7 +192,7 @@ def test_a_hangup_without_a_certificate(folder: Path) -> None:
 
 def test_the_exit_codes_are_documented() -> None:
     """The same on the page and in the help."""
-    page = Path(__file__).parents[2].joinpath("docs/deploy.md").read_text()
+    page = Path(__file__).parents[2].joinpath("docs/howto/deploy.md").read_text()
     _, _, table = page.partition("| exit code |")
     rows = re.findall(r"^\| ([0-9, ]+) \|", table, re.M)
     codes = sorted(int(code) for row in rows for code in row.split(","))
@@ -321,7 +320,7 @@ def mine() -> str:
 
 
 def test_listen_fds_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gws.systemd.FIRST", 100_000)
+    monkeypatch.setattr("gws.process.systemd.FIRST", 100_000)
     with pytest.raises(OSError):
         listen_fds({"LISTEN_FDS": "1", "LISTEN_PID": mine()})
 

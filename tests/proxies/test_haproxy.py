@@ -1,4 +1,4 @@
-"""Behind HAProxy: `serve`, set up as docs/proxies.md says.
+"""Behind HAProxy: `serve`, set up as docs/howto/proxies.md says.
 
 The blocks of that page go into haproxy.conf, the template in this folder; only the
 addresses are others. Clients connect from 127.0.0.2, to be told from HAProxy.
@@ -24,7 +24,7 @@ from gevent.queue import Queue
 
 from gws import ServerConnection, connect, serve
 from gws.exceptions import InvalidMessage
-from gws.listener import listen_tcp
+from gws.server.listener import listen_tcp
 
 
 #: The seconds within which whatever a test waits for must have come.
@@ -41,7 +41,6 @@ pytestmark = [
     ),
 ]
 
-PAGE = Path(__file__).parents[2] / "docs/proxies.md"
 TEMPLATE = Path(__file__).with_name("haproxy.conf")
 
 #: Where clients connect from.
@@ -113,7 +112,7 @@ class HAProxy:
 
     def _sections(self) -> Iterator[str]:
         """Yield what the page says, once for each door."""
-        tcp, http, check = blocks()
+        tcp, http, check = blocks("docs/howto/proxies.md", "haproxy")
         for line, tls in TCP_DOORS:
             text = replaced(tcp, "send-proxy-v2", PROXY_LINES[line])
             yield self._section(f"{line}-{tls}", text, tls == "haproxy")
@@ -141,11 +140,6 @@ class HAProxy:
         else:
             text = text.replace("/etc/haproxy/chat.pem", str(self._certificate))
         return replaced(text, ":8443", f"fd@{door.fileno()}")
-
-
-def blocks() -> list[str]:
-    """Return what the page gives for HAProxy."""
-    return re.findall(r"^```haproxy\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.M)
 
 
 def replaced(text: str, old: str, new: str) -> str:

@@ -2,7 +2,7 @@
 
     python tests/soak/run.py            # the long form, some twenty minutes
     python tests/soak/run.py --short    # that of every day, in seconds
-    python tests/soak/run.py --write    # the long form's table, into docs/soak.md
+    python tests/soak/run.py --write    # the long form's table, into its page
 
 Each load runs twice. What the server holds is compared with what it held before the
 first: after ten seconds all must be as it was. And the second time must cost no memory.
@@ -38,7 +38,7 @@ from judge import (
 
 
 HERE = Path(__file__).parent
-PAGE = HERE.parents[1] / "docs" / "soak.md"
+PAGE = HERE.parents[1] / "docs" / "project" / "soak.md"
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 
 #: The seconds in which all that a crowd occupied must be free again.
@@ -370,7 +370,7 @@ def write_into(page: Path, text: str) -> None:
 
 @click.command()
 @click.option("--short", is_flag=True, help="The short form.")
-@click.option("--write", is_flag=True, help="Write the table into docs/soak.md.")
+@click.option("--write", is_flag=True, help="Write the table into its page.")
 @click.argument("kinds", nargs=-1, type=click.Choice(list(SCENARIOS)))
 def main(short: bool, write: bool, kinds: Sequence[str]) -> None:
     """Soak a server: all scenarios, or those named."""

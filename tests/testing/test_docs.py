@@ -1,4 +1,4 @@
-"""docs/testing.md, run as a user would: a conftest.py and one module of tests."""
+"""docs/howto/testing.md, run as a user would: a conftest.py and one module of tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import gws.testing
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "testing.md"
 
 #: Only the plugin that the page names: others take a second to be imported.
 ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -20,9 +20,7 @@ PYTEST = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", "-W", 
 
 
 def test_every_snippet(tmp_path: Path) -> None:
-    text = PAGE.read_text()
-    snippets = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    (plugins,) = re.findall(r"^    (pytest_plugins = .*)$", text, re.MULTILINE)
+    plugins, *snippets = blocks("docs/howto/testing.md", "python")
     module = "\n\n".join(snippets)
     tmp_path.joinpath("conftest.py").write_text(plugins)
     tmp_path.joinpath("test_page.py").write_text(module)

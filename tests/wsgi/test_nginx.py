@@ -1,4 +1,4 @@
-"""Behind nginx: `serve` and gevent's WSGI server, set up as docs/nginx.md says.
+"""Behind nginx: `serve` and gevent's WSGI server, set up as docs/howto/nginx.md says.
 
 The blocks of that page go into nginx.conf, the template in this folder; only the
 addresses are others. Clients connect from 127.0.0.2, to be told from nginx.
@@ -34,10 +34,11 @@ from gws import (
     serve,
     unix_serve,
 )
-from gws.listener import listen_tcp, listen_unix
+from gws.server.listener import listen_tcp, listen_unix
 from gws.testing import RawPeer, request
 from gws.wsgi import WebSocketApp, is_websocket
 
+from ..docs.pages import blocks
 from .stacks import LONG
 
 
@@ -52,7 +53,6 @@ pytestmark = [
     ),
 ]
 
-PAGE = Path(__file__).parents[2] / "docs/nginx.md"
 TEMPLATE = Path(__file__).with_name("nginx.conf")
 
 #: What nginx listens for: see the template.
@@ -130,7 +130,9 @@ class Nginx:
 
     def _conf(self, certificate: Path) -> str:
         """Return the template, filled with what the page says."""
-        upgrade_map, location, unix, forwarded_map, forwarded = blocks()
+        upgrade_map, location, unix, forwarded_map, forwarded = blocks(
+            "docs/howto/nginx.md", "nginx"
+        )
         port = self.listener.getsockname()[1]
         location = replaced(location, "127.0.0.1:8765", f"127.0.0.1:{port}")
         unix = replaced(unix, "/run/chat/socket", self.unix_path)
@@ -147,11 +149,6 @@ class Nginx:
                 location, forwarded, "proxy_set_header X-Forwarded-For"
             ),
         )
-
-
-def blocks() -> list[str]:
-    """Return what the page gives for nginx."""
-    return re.findall(r"^```nginx\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.M)
 
 
 def replaced(text: str, old: str, new: str) -> str:

@@ -17,7 +17,7 @@ import pytest
 from gevent.event import AsyncResult, Event
 
 from gws import ClientConnection, ConnectionClosed, InvalidStatus, connect, unix_connect
-from gws.drain import BATCH
+from gws.server.drain import BATCH
 from gws.testing import request
 from gws.wsgi import WebSocketApp
 from gws.wsgi.middleware import WEBSOCKET_KEY

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
-from ...handshake import ServerConnection
+from ...server.handshake import ServerConnection
 from .. import pywsgi
 from ..accept import Acceptor, Environ, is_websocket
 from ..takeover import StartResponse

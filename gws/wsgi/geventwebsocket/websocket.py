@@ -8,9 +8,9 @@ from gevent import Timeout
 
 from ...exceptions import ConcurrencyError, ConnectionClosed
 from ...exceptions import ProtocolError as InvalidClose
-from ...handshake import ServerConnection
 from ...protocol.codes import CloseCode, Opcode
 from ...protocol.frames import Close
+from ...server.handshake import ServerConnection
 from .exceptions import ProtocolError, WebSocketError
 
 

@@ -13,18 +13,18 @@ from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from gws.auth import DigestAuth, digest_challenges
+from gws.client.retry import retry_after
 from gws.exceptions import InvalidHeader, InvalidOrigin, NegotiationError
 from gws.extensions.permessage_deflate import (
     ClientPerMessageDeflateFactory,
     ServerPerMessageDeflateFactory,
 )
-from gws.forwarded import TrustedProxies, parse_forwarded
 from gws.protocol import headers as h
 from gws.protocol.datastructures import Headers, is_field_value
 from gws.protocol.grammar import quoted
 from gws.protocol.http11 import Response
 from gws.protocol.origins import check_origin
-from gws.retry import retry_after
+from gws.server.forwarded import TrustedProxies, parse_forwarded
 
 from ..choices import Choices, outcome
 

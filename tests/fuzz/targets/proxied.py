@@ -11,7 +11,7 @@ import struct
 from ipaddress import ip_address
 from typing import Any
 
-from gws.proxy_protocol import (
+from gws.server.proxy_protocol import (
     MAX_SIZE,
     SIGNATURE,
     ProxyHeader,

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
+from gws.client.proxy import parse_proxy
+from gws.client.redirects import base_of, is_same_origin, location_of
 from gws.exceptions import (
     InvalidHeader,
     InvalidProxy,
@@ -22,8 +24,6 @@ from gws.protocol.datastructures import Headers, is_field_value
 from gws.protocol.headers import build_host, parse_host
 from gws.protocol.http11 import Response, parse_request
 from gws.protocol.uri import WebSocketURI, parse_uri
-from gws.proxy import parse_proxy
-from gws.redirects import base_of, is_same_origin, location_of
 
 from ..choices import Choices, outcome
 
