@@ -59,6 +59,15 @@ class Options:
     max_lifetime: float | None = None
     observers: Sequence[Observer] = ()
 
+    # Derived of these, once for all connections.
+
+    #: High and low mark of the messages not received yet; 0 is no limit.
+    queue_marks: tuple[int, int] = dataclasses.field(init=False)
+    #: High and low mark of the bytes not sent yet; 0 is no limit.
+    write_marks: tuple[int, int] = dataclasses.field(init=False)
+    #: Whether what a connection moves has to be counted all the time.
+    metered: bool = dataclasses.field(init=False)
+
     def __post_init__(self) -> None:
         for name in TIMES:
             value = getattr(self, name)
@@ -68,28 +77,23 @@ class Options:
         for size in (max_size, max_fragment):
             if size is not None and not 0 <= as_int("max_size", size) < 2**63:
                 raise ValueError(f"max_size must not be negative: {self.max_size!r}")
-        high_and_low("max_queue", self.max_queue)
-        high_and_low("write_limit", self.write_limit)
         n = self.max_fragments
         if n is not None and not 0 < as_int("max_fragments", n) <= MOST_FRAGMENTS:
             raise ValueError(f"max_fragments must be positive, not {n!r}")
         rate_and_burst("message_rate", self.message_rate)
         rate_and_burst("byte_rate", self.byte_rate)
-        object.__setattr__(self, "observers", checked_observers(self.observers))
+        kept = {
+            "observers": checked_observers(self.observers),
+            "queue_marks": high_and_low("max_queue", self.max_queue),
+            "write_marks": high_and_low("write_limit", self.write_limit),
+        }
+        for name, derived in kept.items():
+            object.__setattr__(self, name, derived)
+        object.__setattr__(self, "metered", self._is_metered())
 
     def replace(self, **changes: Any) -> Options:
         """Return the same options but for ``changes``."""
         return dataclasses.replace(self, **changes)
-
-    @property
-    def queue_marks(self) -> tuple[int, int]:
-        """High and low mark of the messages not received yet; 0 is no limit."""
-        return high_and_low("max_queue", self.max_queue)
-
-    @property
-    def write_marks(self) -> tuple[int, int]:
-        """High and low mark of the bytes not sent yet; 0 is no limit."""
-        return high_and_low("write_limit", self.write_limit)
 
     @property
     def message_bucket(self) -> tuple[float, float]:
@@ -107,15 +111,13 @@ class Options:
             burst += split_max_size(self.max_size)[0] or 0
         return rate, burst
 
-    @property
-    def metered(self) -> bool:
-        """Whether what a connection moves has to be counted all the time."""
+    def _is_metered(self) -> bool:
         return not (
             self.message_rate is None
             and self.byte_rate is None
             and self.idle_timeout is None
             and self.max_lifetime is None
-            and not (self.observers and any(x.counts for x in self.observers))
+            and not any(x.counts for x in self.observers)
         )
 
 

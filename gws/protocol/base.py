@@ -97,7 +97,7 @@ class Protocol:
         self.shared_encoding: Hashable | None = None
         #: What waits to be sent. Who writes from here removes what was written.
         self.out = bytearray()
-        #: What came and was not taken yet: frames; at first a request or response.
+        #: What came and was not taken yet, as frames; at first a request or response.
         #: Who takes it from here finds messages in one frame as their payload.
         self.events: list[Any] = []
         #: What came behind them and was not looked at yet. Who takes events from
@@ -105,7 +105,7 @@ class Protocol:
         self.rest = b""
         #: Whether something else than such messages may be among the events.
         self.mixed = True
-        #: What ended the incoming stream and was not answered yet: a close frame
+        #: What ended the incoming stream and was not answered yet; a close frame
         #: or an error.
         self.ending: Close | ProtocolError | InvalidText | None = None
         #: Nothing more of what comes is looked at.
@@ -134,6 +134,8 @@ class Protocol:
         """Set other bounds for messages and fragments, before the first frame.
 
         Args:
+            max_size: bytes that a message may have; None is any number.
+            max_fragment: bytes that one fragment may have; None is any number.
             max_fragments: how many fragments a message may have.
         """
         self._reader.limit(max_size, max_fragment, max_fragments)
@@ -270,6 +272,10 @@ class Protocol:
 
     def send_text(self, data: str | BytesLike, fin: bool = True) -> None:
         """Send a text message, or its first fragment; bytes must be UTF-8.
+
+        Args:
+            fin: whether the message ends with this; if not, `send_continuation`
+                sends the rest.
 
         Raises:
             InvalidState: if the connection is not open.

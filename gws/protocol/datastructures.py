@@ -80,7 +80,8 @@ class Headers(MutableMapping[str, str]):
         self._items: list[tuple[str, str]] = []
         #: Values by name in lower case.
         self._values: dict[str, list[str]] = {}
-        self.update(other, **kwargs)
+        if other or kwargs:
+            self.update(other, **kwargs)
 
     def __repr__(self) -> str:
         return f"Headers({self._items!r})"
@@ -143,9 +144,19 @@ class Headers(MutableMapping[str, str]):
             raise InvalidHeaderValue(name, value)
         # RFC 9110 5.5: "A field value does not include leading or trailing
         # whitespace."
-        value = value.strip(" \t")
+        self.add_valid(name, value.strip(" \t"))
+
+    def add_valid(self, name: str, value: str) -> None:
+        """Add a value that the caller has checked, or that is ours.
+
+        .. danger:: What `[]=` would refuse lets whoever wrote it add headers.
+        """
         self._items.append((name, value))
-        self._values.setdefault(name.lower(), []).append(value)
+        values = self._values.get(name := name.lower())
+        if values is None:
+            self._values[name] = [value]
+        else:
+            values.append(value)
 
     def __delitem__(self, name: str) -> None:
         lower = name.lower()

@@ -53,7 +53,7 @@ class Frame:
     ) -> None:
         # The first octet as it stands on the wire holds all but the payload.
         self.first = fin << 7 | rsv1 << 6 | rsv2 << 5 | rsv3 << 4 | opcode
-        #: The payload as it came: str for text that is whole, else bytes.
+        #: The payload as it came; str for text that is whole, else bytes.
         self.payload: Any = data
 
     @property
@@ -75,7 +75,7 @@ class Frame:
 
     @property
     def rsv1(self) -> bool:
-        """The first reserved bit: "compressed" in RFC 7692."""
+        """The first reserved bit, "compressed" in RFC 7692."""
         return self.first & 0x40 != 0
 
     @property
@@ -264,7 +264,12 @@ def check_length(form: int, n: int) -> None:
 
 
 class Close:
-    """The code and the reason of a close frame (RFC 6455, section 5.5.1)."""
+    """The code and the reason of a close frame (RFC 6455, section 5.5.1).
+
+    Args:
+        code: one of `CloseCode`, or 3000 to 4999.
+        reason: at most 123 bytes of UTF-8.
+    """
 
     def __init__(self, code: int, reason: str = "") -> None:
         self.code = code

@@ -111,9 +111,9 @@ def build_response(headers: Headers, key: str) -> None:
     Args:
         key: What :func:`check_request` returned.
     """
-    headers["Upgrade"] = "websocket"
-    headers["Connection"] = "Upgrade"
-    headers["Sec-WebSocket-Accept"] = accept_key(key)
+    headers.add_valid("Upgrade", "websocket")
+    headers.add_valid("Connection", "Upgrade")
+    headers.add_valid("Sec-WebSocket-Accept", accept_key(key))
 
 
 # Both sides
@@ -125,6 +125,9 @@ def _check_connection(headers: Headers) -> None:
     # an ASCII case-insensitive value": "keep-alive, Upgrade" will do.
     values = headers.get_all("Connection")
     for value in values:
+        # Micro-optimization: what most say needs no parser.
+        if value.lower() == "upgrade":
+            return
         if any(option.lower() == "upgrade" for option in parse_connection(value)):
             return
     raise InvalidUpgrade("Connection", ", ".join(values) if values else None)
@@ -135,6 +138,8 @@ def _parse_upgrade(headers: Headers) -> list[str]:
     if "Upgrade" not in headers:
         raise InvalidUpgrade("Upgrade")
     value = _single_value(headers, "Upgrade")
+    if value.lower() == "websocket":  # as above
+        return ["websocket"]
     return [protocol.lower() for protocol in parse_upgrade(value)]
 
 

@@ -13,6 +13,7 @@ readers fed from somewhere.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from typing import NoReturn, Protocol
 
@@ -58,6 +59,7 @@ class Request:
     path: str
     """Path and query, percent-encoded, as they stand in the request line."""
     headers: Headers
+    """Of the request, Host included."""
 
     def serialize(self) -> bytes:
         """Return the bytes to send.
@@ -76,9 +78,13 @@ class Response:
     """A response to the opening handshake."""
 
     status_code: int
+    """From 100 to 999; 101 opens the connection."""
     reason_phrase: str
+    """What the status line says after the code; may be empty."""
     headers: Headers
+    """Of the response."""
     body: bytes = b""
+    """What follows the head; nothing does after 101."""
 
     def serialize(self) -> bytes:
         """Return the bytes to send; headers that tell the body's length are yours.
@@ -86,11 +92,16 @@ class Response:
         Raises:
             ValueError: If the status line would not be one.
         """
-        line = f"HTTP/1.1 {self.status_code} {self.reason_phrase}"
-        if _status_line.fullmatch(line) is None or not is_field_value(line):
-            raise ValueError(f"invalid status line: {line!r}")
-        head = f"{line}\r\n".encode("latin-1") + self.headers.serialize()
-        return head + self.body
+        line = _status_line_octets(self.status_code, self.reason_phrase)
+        return line + self.headers.serialize() + self.body
+
+
+@functools.lru_cache(maxsize=64)
+def _status_line_octets(status: int, reason: str) -> bytes:
+    line = f"HTTP/1.1 {status} {reason}"
+    if _status_line.fullmatch(line) is None or not is_field_value(line):
+        raise ValueError(f"invalid status line: {line!r}")
+    return f"{line}\r\n".encode("latin-1")
 
 
 # Reading

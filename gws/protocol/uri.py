@@ -51,7 +51,7 @@ class WebSocketURI:
 
     @property
     def resource_name(self) -> str:
-        """What the request asks for: path and query (RFC 6455 section 3)."""
+        """What the request asks for, path and query (RFC 6455 section 3)."""
         # "'/' if the path component is empty", "'?' if the query component is
         # non-empty".
         query = "?" + self.query if self.query else ""

@@ -63,7 +63,7 @@ class AnsweringProtocol(ServerProtocol):
     def complete(self, response: Response) -> None:
         """Add the headers, unless they are there already."""
         if "Date" not in response.headers:
-            response.headers["Date"] = date_header(int(time.time()))
+            response.headers.add_valid("Date", date_header(int(time.time())))
         if self.server_header and "Server" not in response.headers:
             response.headers["Server"] = self.server_header
 
@@ -175,7 +175,15 @@ class ServerConnection(Connection):
     # Public methods
 
     def respond(self, status: int, text: str) -> Response:
-        """Make a plain text response, for a process_request hook to return."""
+        """Make a plain text response, for a process_request hook to return.
+
+        Args:
+            status: of HTTP, not 101.
+            text: the body.
+
+        Raises:
+            ValueError: if the status is 101, or none.
+        """
         return self.protocol.reject(status, text)
 
     def open_handshake(self, handler: Any) -> bool:
@@ -220,7 +228,8 @@ class ServerConnection(Connection):
         try:
             response = self._answer(request, handler)
             self.protocol.complete(response)
-            head = response.serialize()
+            by_hooks = self._is_by_hooks(response)
+            head = response.serialize() if by_hooks else b""
         except Exception:
             self.logger.error("opening handshake failed", exc_info=True)
             text = "The server failed; its log tells why.\n"
@@ -228,7 +237,7 @@ class ServerConnection(Connection):
         if response.status_code != 101:
             self._refusal = response
             self._log_refusal(response)
-        elif self.settings.process_response or self.settings.extra_headers:
+        elif by_hooks:
             self._response_head = head
         else:
             self._date = response.headers["Date"]
@@ -251,6 +260,16 @@ class ServerConnection(Connection):
         self.stream.resume()
         self.process_events()
         return response.status_code == 101
+
+    def _is_by_hooks(self, response: Response) -> bool:
+        # Whether what is sent is not ours alone: it may break the rules, and can't be
+        # made again.
+        settings = self.settings
+        return bool(
+            response.status_code != 101
+            or settings.process_response
+            or settings.extra_headers
+        )
 
     def _answer(self, request: Request, handler: Any) -> Response:
         response = self._decide(request, handler)

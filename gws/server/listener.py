@@ -46,6 +46,8 @@ class Listener(BaseServer):  # type: ignore[type-arg]
 
     def __init__(self, sock: socket.socket, handle: Callable[[Any, Any], None]) -> None:
         sock.setblocking(False)
+        # Asked once: Python makes an enum of each.
+        self._kind = sock.family, sock.type, sock.proto
         self._connect = handle
         # Accepting failed the last time.
         self._rests = False
@@ -64,7 +66,7 @@ class Listener(BaseServer):  # type: ignore[type-arg]
             self._rest(exc)
             return None
         self._rests = False
-        return Socket(sock.family, sock.type, sock.proto, fileno=fd), address
+        return Socket(*self._kind, fileno=fd), address
 
     def _rest(self, exc: OSError) -> None:
         # Whoever waits to be accepted would wake us all the time; gevent rests, too,

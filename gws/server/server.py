@@ -120,6 +120,10 @@ class Server:
 
         Args:
             close_connections: False leaves open connections to their handlers.
+            code, reason: of the closing handshakes.
+
+        Raises:
+            ProtocolError, TypeError: as `Connection.close`.
         """
         check_close(code, reason)
         self._stop_accepting()
@@ -314,7 +318,7 @@ class Server:
         logger = settings.options.logger
         timer = Timeout.start_new(settings.options.open_timeout)
         try:
-            if sock.family != getattr(socket, "AF_UNIX", None):
+            if isinstance(address, tuple):  # not that of a Unix socket
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if (identified := self._identify(sock, address)) is None:
                 return None

@@ -214,8 +214,10 @@ def unix_serve(
     does is not. Closing the server removes it.
 
     Args:
+        handler: as for `serve`.
         path: of the socket file.
         mode: its permissions, such as 0o660.
+        backlog: as for `serve`.
         kwargs: as for `serve`.
     """
     name = os.fsdecode(path)

@@ -21,7 +21,7 @@ from .forwarded import TrustedProxies
 #: The default Server header.
 SERVER = f"gws/{version}"
 
-OPTION_NAMES = frozenset(field.name for field in dataclasses.fields(Options))
+OPTION_NAMES = frozenset(f.name for f in dataclasses.fields(Options) if f.init)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
