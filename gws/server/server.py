@@ -318,7 +318,7 @@ class Server:
         logger = settings.options.logger
         timer = Timeout.start_new(settings.options.open_timeout)
         try:
-            if isinstance(address, tuple):  # not that of a Unix socket
+            if sock.family != getattr(socket, "AF_UNIX", None):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if (identified := self._identify(sock, address)) is None:
                 return None
