@@ -7,9 +7,10 @@ greenlet a connection would cost an idle one more than the rest of it.
 from __future__ import annotations
 
 import heapq
-import itertools
+import math
 import sys
 import time
+from operator import itemgetter
 from typing import Any, Protocol
 
 from gevent.event import Event
@@ -26,12 +27,17 @@ class HasDeadline(Protocol):
 #: together, so that each of many idle connections costs less.
 SLACK = 0.1
 
-#: A deadline: when, a number that breaks ties, and who; None once cancelled.
+#: A deadline: when, and who; None once it was called or cancelled.
 Entry = list[Any]
+
+when_of = itemgetter(0)
 
 
 class Deadlines:
     """The deadlines of the connections of one hub, in order.
+
+    They lie in buckets of `SLACK` seconds, and only the buckets are kept in order, as
+    a heap: with thousands of connections that costs a third of a heap of all.
 
     Args:
         hub: its loop fires the timer.
@@ -46,9 +52,11 @@ class Deadlines:
         self._timer_when = 0.0
         self._fired_at = -SLACK
         self._firing = False
-        self._entries: list[Entry] = []
+        # Entries by the number of their bucket, and these numbers as a heap.
+        self._buckets: dict[int, list[Entry]] = {}
+        self._ticks: list[int] = []
+        self._n_entries = 0
         self._n_cancelled = 0
-        self._numbers = itertools.count()
 
     # Public methods
 
@@ -61,33 +69,36 @@ class Deadlines:
 
         Never before, and at most `SLACK` later, unless the hub is busy.
         """
-        entry: Entry = [when, next(self._numbers), connection]
-        heapq.heappush(self._entries, entry)
-        if self._entries[0] is entry:
-            self._arm()
+        entry: Entry = [when, connection]
+        self._put(entry)
+        self._n_entries += 1
+        self._arm(when)
         return entry
 
     def cancel(self, entry: Entry) -> None:
         """Forget a deadline, and the connection at once."""
-        if entry[2] is None:
+        if entry[1] is None:
             return
-        entry[2] = None
+        entry[1] = None
         self._n_cancelled += 1
-        if self._n_cancelled == len(self._entries):
+        if self._firing:
+            return  # it may be on the way; `fire` looks at its end
+        if self._n_cancelled == self._n_entries:
             self._clear()
         # Cancelled entries wait for their time, unless they are the most.
-        elif self._n_cancelled > 64 and self._n_cancelled > len(self._entries) // 2:
-            self._entries = [entry for entry in self._entries if entry[2] is not None]
-            heapq.heapify(self._entries)
-            self._n_cancelled = 0
+        elif self._n_cancelled > 64 and self._n_cancelled > self._n_entries // 2:
+            self._sweep()
 
     def __len__(self) -> int:
         """Return how many entries there are; those cancelled go by and by."""
-        return len(self._entries)
+        return self._n_entries
 
     def next_due(self) -> float | None:
         """Return when `fire` has something to look at; None if never."""
-        return self._entries[0][0] if self._entries else None
+        if not self._ticks:
+            return None
+        due: float = min(map(when_of, self._buckets[self._ticks[0]]))
+        return due
 
     def fire(self) -> None:
         """Call those whose time has come; the timer does it, in the hub."""
@@ -97,33 +108,60 @@ class Deadlines:
             self._fire()
         finally:
             self._firing = False
-            if self._n_cancelled == len(self._entries):
+            due = self.next_due()
+            if due is None or self._n_cancelled == self._n_entries:
                 self._clear()
             else:
-                self._arm()
+                self._arm(due)
 
     # Private methods
 
+    def _put(self, entry: Entry) -> None:
+        tick = math.floor(entry[0] / SLACK)
+        bucket = self._buckets.get(tick)
+        if bucket is None:
+            self._buckets[tick] = [entry]
+            heapq.heappush(self._ticks, tick)
+        else:
+            bucket.append(entry)
+
     def _fire(self) -> None:
         now = self._fired_at = self.now()
-        while self._entries and self._entries[0][0] <= now:
-            entry = heapq.heappop(self._entries)
-            connection = entry[2]
-            if connection is None:
-                self._n_cancelled -= 1
-                continue
-            entry[2] = None
-            try:
-                connection.on_deadline(now)
-            except Exception:
-                # A bug of ours; the others still have theirs.
-                self._hub.handle_error(connection, *sys.exc_info())
+        last = math.floor(now / SLACK)
+        taken: list[list[Entry]] = []
+        try:
+            while self._ticks and self._ticks[0] <= last:
+                # Out of the way: who is called may set others for the same time.
+                bucket = self._buckets.pop(heapq.heappop(self._ticks))
+                # The first comes last; of two for one time, the one set first.
+                bucket.sort(key=when_of)
+                bucket.reverse()
+                taken.append(bucket)
+                while bucket and bucket[-1][0] <= now:
+                    self._n_entries -= 1
+                    self._call(bucket.pop(), now)
+        finally:
+            for bucket in taken:  # what is left of it
+                for entry in bucket:
+                    self._put(entry)
 
-    def _arm(self) -> None:
+    def _call(self, entry: Entry, now: float) -> None:
+        connection = entry[1]
+        if connection is None:
+            self._n_cancelled -= 1
+            return
+        entry[1] = None
+        try:
+            connection.on_deadline(now)
+        except Exception:
+            # A bug of ours; the others still have theirs.
+            self._hub.handle_error(connection, *sys.exc_info())
+
+    def _arm(self, due: float) -> None:
         # The first entry may have changed: see that the timer is right.
         if self._firing:
             return  # at the end of it
-        when = max(self._entries[0][0], self._fired_at + SLACK)
+        when = max(due, self._fired_at + SLACK)
         if self._timer is not None:
             if self._timer_when <= when:
                 return  # it fires early enough, and looks again
@@ -139,10 +177,22 @@ class Deadlines:
             self._timer.close()
             self._timer = None
 
+    def _sweep(self) -> None:
+        # Drop the entries that were cancelled.
+        kept = [entry for bucket in self._buckets.values() for entry in bucket]
+        self._buckets.clear()
+        self._ticks.clear()
+        for entry in kept:
+            if entry[1] is not None:
+                self._put(entry)
+        self._n_entries -= self._n_cancelled
+        self._n_cancelled = 0
+
     def _clear(self) -> None:
         # A timer for nobody would only keep the loop from coming to its end.
-        self._entries.clear()
-        self._n_cancelled = 0
+        self._buckets.clear()
+        self._ticks.clear()
+        self._n_entries = self._n_cancelled = 0
         self._disarm()
 
 

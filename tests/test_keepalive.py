@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import gevent
@@ -126,6 +129,77 @@ def test_setting_and_cancelling_in_a_call(deadlines: Deadlines) -> None:
     assert second.called.wait(LONG)
     assert len(first.calls) == 1
     assert victim.calls == []
+
+
+class Clock:
+    """A time that only the test moves."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+def test_any_order_of_any_times(warm_hub: Any) -> None:
+    """Each is called once, not before its time, and the earlier one first."""
+    clock, chance = Clock(), random.Random(7)
+    deadlines = Deadlines(warm_hub, clock)
+    calls: list[float] = []
+    entries = []
+    for _ in range(2000):
+        due = chance.choice([chance.uniform(0, 3), chance.randrange(30) / 10])
+        entries.append(deadlines.set(Sleeper(partial(calls.append, due)), due))
+    cancelled = chance.sample(entries, 700)
+    gone = Counter(entry[0] for entry in cancelled)
+    expected = Counter(entry[0] for entry in entries) - gone
+    for entry in cancelled:
+        deadlines.cancel(entry)
+    while deadlines:
+        clock.time = max(clock.time, deadlines.next_due() or 0.0)
+        n_before = len(calls)
+        deadlines.fire()
+        assert calls[n_before:] == sorted(calls[n_before:])
+        assert max(calls, default=0.0) <= clock.time
+    assert Counter(calls) == expected
+    assert deadlines.next_due() is None
+
+
+def test_what_a_call_leaves_undone_is_done_later(warm_hub: Any) -> None:
+    """An exception that is nobody's error stops the loop: the others keep theirs."""
+    clock = Clock()
+    deadlines = Deadlines(warm_hub, clock)
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    stopper, others = Sleeper(stop), [Sleeper(), Sleeper()]
+    deadlines.set(stopper, 0.05)
+    for other, due in zip(others, (0.06, 0.09), strict=True):
+        deadlines.set(other, due)
+    clock.time = 0.07
+    with pytest.raises(KeyboardInterrupt):
+        deadlines.fire()
+    deadlines.fire()
+    assert [len(sleeper.calls) for sleeper in (stopper, *others)] == [1, 1, 0]
+    clock.time = 0.09
+    deadlines.fire()
+    assert others[1].calls == [0.09]
+    assert len(deadlines) == 0
+
+
+def test_all_others_are_cancelled_in_a_call(warm_hub: Any) -> None:
+    clock = Clock()
+    deadlines = Deadlines(warm_hub, clock)
+    victims = [Sleeper() for _ in range(200)]
+    entries = []
+    first = Sleeper(lambda: [deadlines.cancel(entry) for entry in entries])
+    deadlines.set(first, 0.01)
+    entries = [deadlines.set(v, 0.02 + i / 50) for i, v in enumerate(victims)]
+    clock.time = 0.5
+    deadlines.fire()
+    assert (len(first.calls), len(deadlines)) == (1, 0)
+    assert not any(victim.calls for victim in victims)
 
 
 def test_one_that_fails_does_not_harm_the_others(

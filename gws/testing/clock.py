@@ -100,9 +100,10 @@ class SteppedDeadlines(Deadlines):
     def release(self) -> None:
         """Have the loop's timer fire them from now on."""
         self._released = True
-        if self.next_due() is not None:
-            self._arm()
+        due = self.next_due()
+        if due is not None:
+            self._arm(due)
 
-    def _arm(self) -> None:
+    def _arm(self, due: float) -> None:
         if self._released:
-            super()._arm()
+            super()._arm(due)
