@@ -6,6 +6,7 @@ python -m sphinx -W --keep-going docs FOLDER
 import re
 import sys
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from itertools import pairwise
 from pathlib import Path
 
 
@@ -41,19 +42,50 @@ nitpicky = True
 default_role = "py:obj"
 # What is not ours stands in no inventory: the build asks no other site.
 nitpick_ignore_regex = [("py:obj", ".*"), (r"py:\w+", r"(?!gws\b).*")]
+# Types that stand in signatures and say all there is to them by their names.
+nitpick_ignore = [
+    ("py:class", f"gws.{name}")
+    for name in (
+        "client.opening.ChallengeAuth",
+        "health.HasReadiness",
+        "prepared.PreparedMessage",
+        "protocol.datastructures.SupportsKeysAndGetItem",
+        "protocol.http11.LineStream",
+        "protocol.reader.InvalidText",
+        "router.Handler",
+        "server.route.Route",
+        "testing.rawpairs.Pair",
+        "wsgi.flask.Handler",
+        "wsgi.flask.WebSocketResponse",
+    )
+]
 
 # Pages
 myst_heading_anchors = 3
-suppress_warnings = ["myst.strikethrough"]
+# HAProxy, Redis: Pygments knows no such languages.
+suppress_warnings = ["misc.highlighting_failure"]
 highlight_language = "text"
 
 # Reference
 autodoc_member_order = "bysource"
-autodoc_class_signature = "mixed"
-autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
 maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
-toc_object_entries_show_parents = "hide"
+toc_object_entries = False
+napoleon_custom_sections = [
+    ("Opening raises", "params_style"),
+    ("Ending raises", "params_style"),
+]
+
+#: What gws makes, not its users: how it is called is nobody's business.
+MADE_BY_GWS = {
+    "gws.ClientConnection",
+    "gws.Connection",
+    "gws.Server",
+    "gws.ServerConnection",
+    "gws.rooms.Membership",
+    "gws.wsgi.Refused",
+}
 
 html_theme = "furo"
 html_title = f"gws {release}"
@@ -78,5 +110,30 @@ def link_outside(app, docname, source) -> None:
     source[0] = LINK.sub(link, source[0])
 
 
+def hide_signature(app, what, name, obj, options, signature, returns):
+    return ("", None) if name in MADE_BY_GWS else None
+
+
+def mark_examples(app, what, name, obj, options, lines) -> None:
+    """Have indented examples of a docstring shown as the code that they are.
+
+    Sections such as "Args:" are indented, too, but right below their names.
+    """
+    marked: list[str] = []
+    flush, inside = "", False
+    for before, line in pairwise(["", *lines]):
+        if line and not line.startswith(" "):
+            flush, inside = line, False
+        elif line and not inside:
+            inside = True
+            if not before and not flush.endswith("::"):
+                marked += [".. code-block:: python", ""]
+        marked.append(line)
+    lines[:] = marked
+
+
 def setup(app) -> None:
     app.connect("source-read", link_outside)
+    app.connect("autodoc-process-signature", hide_signature)
+    # Before napoleon.
+    app.connect("autodoc-process-docstring", mark_examples, priority=400)

@@ -1,6 +1,8 @@
 """A server and three clients over a Unix socket, all in one process.
 
-python examples/unix_socket.py
+    python examples/unix_socket.py
+
+Whoever may write to the file may connect: here its owner alone.
 """
 
 import tempfile

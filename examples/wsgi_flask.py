@@ -5,6 +5,9 @@
 It needs Flask. Under gunicorn:
 
     cd examples && gunicorn -k gws.wsgi.gunicorn.WebSocketWorker wsgi_flask:app
+
+More than one worker needs a key of the sessions that all have, and a Redis for the
+rooms: Rooms("redis://localhost").
 """
 
 import itertools
@@ -15,7 +18,7 @@ import sys
 import gevent
 from flask import Flask, abort, render_template_string, request, session
 
-from gws import broadcast
+from gws.rooms import Rooms
 from gws.wsgi.flask import Sock
 from gws.wsgi.pywsgi import WSGIServer
 
@@ -41,7 +44,7 @@ app = Flask(__name__)
 app.secret_key = secrets.token_bytes()
 sock = Sock(app, max_size=2**10)
 guests = itertools.count(1)
-rooms = {}
+rooms = Rooms()
 
 
 @app.get("/")
@@ -60,15 +63,9 @@ def guests_only():
 
 @sock.route("/chat/<room>")
 def chat(ws, room):
-    members = rooms.setdefault(room, set())
-    members.add(ws)
-    try:
+    with rooms.join(room, ws):
         for message in ws:
-            broadcast(members, f"{session['name']}: {message}")
-    finally:
-        members.discard(ws)
-        if not members:
-            rooms.pop(room, None)
+            rooms.publish(room, f"{session['name']}: {message}")
 
 
 def main():

@@ -60,7 +60,7 @@ def main():
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8765
     server = WSGIServer(("localhost", port), app)
     for number in (signal.SIGINT, signal.SIGTERM):
-        gevent.signal_handler(number, server.stop)
+        gevent.signal_handler(number, server.close)
     server.start()
     print(f"Listening on http://localhost:{server.server_port}", flush=True)
     server.serve_forever()

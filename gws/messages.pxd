@@ -39,6 +39,7 @@ cdef class Messages:
     cpdef bint draw(self, budget)
     @cython.locals(n=Py_ssize_t)
     cpdef bint has_room(self)
+    cdef bint _is_ahead(self)
     @cython.locals(n=Py_ssize_t)
     cdef Py_ssize_t _excess(self)
     @cython.locals(excess=Py_ssize_t)

@@ -22,6 +22,11 @@ OVERHEAD = 64
 BUDGET = 2**28
 
 
+#: How much of a message that is taken in pieces may wait for who takes them, in
+#: bytes: nobody needs the whole of it at once.
+AHEAD = 2**18
+
+
 class Budget:
     """Bytes that several connections draw from."""
 
@@ -185,7 +190,9 @@ class Messages:
     def full(self) -> bool:
         """Tell whether reading should stop."""
         n = len(self._queue) - self._head
-        return (0 < self._high < n) or (0 < self._max_size < self._size)
+        if (0 < self._high < n) or (0 < self._max_size < self._size):
+            return True
+        return self._is_ahead()
 
     def draw(self, budget: Budget) -> bool:
         """Have a budget pay for what is above the limits, while a sender waits.
@@ -206,7 +213,10 @@ class Messages:
         """Tell whether reading may go on after it stopped."""
         n = len(self._queue) - self._head
         fits = self._max_size == 0 or self._size <= self._max_size
-        return n <= self._low and fits
+        return n <= self._low and fits and not self._is_ahead()
+
+    def _is_ahead(self) -> bool:
+        return self._stream is not None and len(self._stream) > AHEAD
 
     def _excess(self) -> int:
         # How many bytes there are above max_size.

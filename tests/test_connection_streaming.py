@@ -14,9 +14,10 @@ from gws import (
     ConnectionClosedOK,
     ProtocolError,
 )
-from gws.testing import BINARY, CONT, PING, PONG, TEXT, pair
+from gws.messages import AHEAD
+from gws.testing import BINARY, CLOSE, CONT, PING, PONG, TEXT, pair
 
-from .wire import LOCAL_PAIRS, LONG
+from .wire import LOCAL_PAIRS, LONG, until
 
 
 pytestmark = pytest.mark.usefixtures("leakcheck")
@@ -92,6 +93,43 @@ def test_an_empty_message_is_one_empty_piece(open_pair: Any) -> None:
         joined.peer.send(CONT, first=0)
         joined.peer.send(CONT)
         assert list(pieces) == [""]
+
+
+def test_who_takes_pieces_slowly_holds_up_the_peer(open_pair: Any) -> None:
+    """What waits is bounded, however long the message is."""
+    fragment, n = bytes(2**16), 64
+
+    def send_all(peer: Any) -> None:
+        for i in range(n):
+            peer.send(CONT if i else BINARY, fragment, first=0)
+        peer.send(CONT)
+
+    with open_pair(max_size=None) as joined:
+        sending = gevent.spawn(send_all, joined.peer)
+        sizes = []
+        for piece in joined.ws.recv_streaming():
+            sizes.append(len(piece))
+            if sum(sizes) < len(fragment) * n // 2:
+                until(lambda: joined.ws.stream.paused)  # it reads no further
+        sending.get(timeout=LONG)
+        assert sum(sizes) == len(fragment) * n
+        # One read may bring more than there is room for.
+        assert max(sizes) <= AHEAD + 2**18
+
+
+def test_who_leaves_a_stream_that_holds_up_its_peer_can_close(open_pair: Any) -> None:
+    with open_pair(max_size=None) as joined:
+        pieces = joined.ws.recv_streaming()
+        joined.peer.send(BINARY, b"begin", first=0)
+        assert next(pieces) == b"begin"
+        sending = gevent.spawn(joined.peer.send, CONT, bytes(2**19), first=0)
+        until(lambda: joined.ws.stream.paused)
+        closing = gevent.spawn(joined.ws.close)
+        sending.get(timeout=LONG)
+        assert joined.peer.receive()[0] == CLOSE
+        joined.peer.send(CLOSE, b"\x03\xe8")
+        closing.get(timeout=LONG)
+        assert joined.ws.close_code == 1000
 
 
 def test_characters_are_whole(open_pair: Any) -> None:

@@ -16,7 +16,14 @@ from typing import Any
 
 import redis
 from peers import SERVERS, Peer
-from processes import PR_SET_PDEATHSIG, Failure, free_port, last_line, memory_bytes
+from suite.processes import (
+    PR_SET_PDEATHSIG,
+    Failure,
+    free_port,
+    last_line,
+    memory_bytes,
+)
+from suite.programs import CONNECTION, compile_c, of_load
 
 
 HERE = Path(__file__).parent
@@ -267,14 +274,8 @@ def wait_until(
 
 def build(folder: Path) -> None:
     """Compile load into the folder."""
-    sources = [str(HERE / "load.c"), str(HERE.parent / "echo" / "connection.c")]
-    command = ["cc", "-O2", "-Wall", "-o", str(folder / "load"), *sources]
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
-    except FileNotFoundError:
-        raise Failure("there is no C compiler (cc)") from None
-    except subprocess.CalledProcessError as exc:
-        raise Failure(f"cc could not build load: {exc.stderr}") from None
+    sources = [HERE / "load.c", *of_load(CONNECTION)]
+    compile_c(folder / "load", sources, "-DWITHOUT_TLS")
 
 
 class Load:

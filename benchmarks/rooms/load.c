@@ -10,7 +10,8 @@
  * this machine: so what is lost, comes twice, or to the wrong room is found out, and how
  * long it was under way is known where it arrives. */
 #define _GNU_SOURCE
-#include "../echo/connection.h"
+#include "../load/connection.h"
+#include "../load/histogram.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -19,7 +20,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -28,8 +28,7 @@ enum {
     MAX_PATH = 64,
     MAX_IN_FLIGHT = 1024,
     MAX_PROCESSES = 64,
-    OPENING_AT_ONCE = 64, /* below any server's listen backlog */
-    EVENTS = 512
+    OPENING_AT_ONCE = 64 /* below any server's listen backlog */
 };
 static const double STALL_SECONDS = 20, DRAIN_SECONDS = 5, IDLE_SECONDS = 0.1;
 
@@ -47,7 +46,7 @@ static struct {
     unsigned n_processes;
 } options = {100, 1, 1, 64, 0, false, {0}, 0};
 
-static struct target target = {-1, 0, "/", 1, NULL};
+static struct target target = {-1, 0, "/", 1, NULL, NULL};
 static struct connection *connections;
 static struct room *rooms;
 static unsigned started, joined;
@@ -61,58 +60,7 @@ static uint64_t published, received; /* of all the time */
 static uint64_t expected;            /* deliveries, of all that was published */
 static uint64_t lost, disordered;
 static uint64_t due_from, due_to; /* of what is due in between the time is taken */
-
-/* Times */
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t ns(double seconds) { return (uint64_t)(seconds * 1e9); }
-
-/* Counts of microseconds: exact below 128, from there on 64 to each power of two, so
- * that the error is below 2 %. */
-enum { SUB = 64, BUCKETS = SUB * 32 };
-static uint64_t histogram[BUCKETS];
-static uint64_t n_times, longest;
-
-static void note_time(uint64_t us)
-{
-    unsigned shift = 0;
-    while (us >> shift >= 2 * SUB)
-        shift++;
-    unsigned bucket = shift * SUB + (unsigned)(us >> shift);
-    histogram[bucket < BUCKETS ? bucket : BUCKETS - 1]++;
-    n_times++;
-    if (us > longest)
-        longest = us;
-}
-
-/* The time in milliseconds below which a part of all deliveries arrived. */
-static double percentile(double part)
-{
-    uint64_t rest = (uint64_t)((double)n_times * part);
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        if (histogram[i] > rest) {
-            unsigned shift = i < 2 * SUB ? 0 : i / SUB - 1;
-            return (double)((uint64_t)(i - shift * SUB) << shift) / 1e3;
-        }
-        rest -= histogram[i];
-    }
-    return (double)longest / 1e3;
-}
-
-static double cpu_seconds(pid_t process)
-{
-    struct timespec used;
-    clockid_t clock;
-    if (clock_getcpuclockid(process, &clock) != 0 || clock_gettime(clock, &used) < 0)
-        die("there is no process %d", (int)process);
-    return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
-}
+static struct histogram times;
 
 /* Messages. Of Socket.IO a text frame begins with the type of its packet: 0 open,
  * 2 ping, 3 pong, 40 connect, 42 event, of Engine.IO v4 and Socket.IO v5. */
@@ -171,7 +119,7 @@ static void arrived(struct connection *c, const char *text, size_t length)
         lost--;
     }
     if (due >= due_from && due < due_to)
-        note_time((now_ns() - due) / 1000);
+        histogram_note(&times, (now_ns() - due) / 1000);
     if (in_flight && --room->missing[number % in_flight] == 0 && now_ns() < due_to)
         publish(number_of_room, now_ns());
 }
@@ -230,24 +178,12 @@ static void on_message(struct connection *c, enum opcode opcode, const char *pay
 
 /* The loop */
 
-static const struct handler handler = {NULL, on_message, NULL};
+static const struct handler handler = {.on_message = on_message};
 
 static void step(double seconds)
 {
-    struct epoll_event events[EVENTS];
-    if (seconds < 0)
-        seconds = 0;
-    struct timespec timeout = {(time_t)seconds, (long)((seconds - (long)seconds) * 1e9)};
-    int n = epoll_pwait2(target.epoll, events, EVENTS, &timeout, NULL);
-    if (n < 0 && errno != EINTR)
-        die("epoll_pwait2: %s", strerror(errno));
-    for (int i = 0; i < n; i++) {
-        struct connection *c = events[i].data.ptr;
-        if (!c)
-            stdin_is_ready = true;
-        else if (c->state != CLOSED)
-            connection_event(c, &target, &handler, events[i].events);
-    }
+    if (connections_step(&target, &handler, seconds > 0 ? seconds : 0))
+        stdin_is_ready = true;
 }
 
 static void open_all(void)
@@ -319,8 +255,8 @@ static void measure(double rate, unsigned outstanding, double seconds, double wa
     double before[MAX_PROCESSES + 1], after[MAX_PROCESSES + 1];
     uint64_t published_before = published, expected_before = expected;
     uint64_t received_before = received, lost_before = lost;
-    memset(histogram, 0, sizeof histogram);
-    n_times = longest = disordered = 0;
+    histogram_clear(&times);
+    disordered = 0;
     in_flight = outstanding;
     due_from = now_ns() + ns(warmup);
     due_to = due_from + ns(seconds);
@@ -341,8 +277,9 @@ static void measure(double rate, unsigned outstanding, double seconds, double wa
            ", \"all_delivered\": %" PRIu64 ", \"lost\": %" PRIu64 ", \"disordered\": %" PRIu64
            ", \"p50\": %.3f, \"p99\": %.3f, \"longest\": %.3f, \"cpu\": [",
            window, sent, count, published - published_before, expected - expected_before,
-           received - received_before, lost - lost_before, disordered, percentile(0.5),
-           percentile(0.99), (double)longest / 1e3);
+           received - received_before, lost - lost_before, disordered,
+           histogram_percentile(&times, 0.5), histogram_percentile(&times, 0.99),
+           (double)times.longest / 1e3);
     for (unsigned i = 0; i < options.n_processes; i++)
         printf("%s%.4f", i ? ", " : "", after[i] - before[i]);
     printf("], \"load_cpu\": %.4f}\n",
@@ -383,15 +320,6 @@ static void usage(void)
           "flood N SECONDS WARMUP            keep N messages under way in each room\n",
           stderr);
     exit(2);
-}
-
-static double number(const char *text, double low, double high)
-{
-    char *end;
-    double value = strtod(text, &end);
-    if (*text == '\0' || *end != '\0' || !(value >= low && value <= high))
-        die("%s is not a number from %g to %g", text, low, high);
-    return value;
 }
 
 static void set_processes(char *list)

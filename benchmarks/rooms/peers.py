@@ -59,7 +59,7 @@ PEERS = [
         "gws",
         "gws_server",
         ("gws", "redis", "gunicorn"),
-        ("gevent-gws", "gevent", "gunicorn", "redis", "hiredis"),
+        ("gws", "gevent", "gunicorn", "redis", "hiredis"),
     ),
     Peer(
         "gws-history",

@@ -23,15 +23,15 @@ import click
 
 
 HERE = Path(__file__).parent
-# What this shares with the benchmark of echoes.
-sys.path.append(str(HERE.parent / "echo"))
+# What this shares with the other benchmarks.
+sys.path.append(str(HERE.parent))
 
-from contenders import version  # noqa: E402
 from deployment import build  # noqa: E402
 from peers import ALONE, HISTORY, OURS, PEERS, Peer  # noqa: E402
-from processes import Failure, raise_descriptor_limit  # noqa: E402
 from redis_cost import measure_cost  # noqa: E402
 from stages import Figures, Setup, measure  # noqa: E402
+from suite.contenders import version_of  # noqa: E402
+from suite.processes import Failure, raise_descriptor_limit  # noqa: E402
 from tables import Run, rooms_section, scale_section, write_into  # noqa: E402
 
 
@@ -78,7 +78,8 @@ def installed(peers: list[Peer], only: list[str], run: Run) -> list[Peer]:
             click.echo(f"not installed: {run.missing[-1]}")
         else:
             there.append(peer)
-            run.versions += filter(None, map(version, peer.distributions))
+            versions = {name: version_of(name) for name in peer.distributions}
+            run.versions += [f"{name} {one}" for name, one in versions.items() if one]
     return there
 
 

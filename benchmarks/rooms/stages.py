@@ -27,7 +27,7 @@ from deployment import (
     wait_for_rest,
 )
 from peers import Peer
-from processes import Failure
+from suite.processes import Failure
 
 
 #: Messages under way in each room in a flood.
@@ -210,6 +210,8 @@ def _stage(
     )
     commands = bytes_in = bytes_out = 0.0
     if bus is not None and before is not None:
+        # A server may deliver to its own members before Redis has come to it.
+        wait_for_rest([bus.pid])
         commands, bytes_in, bytes_out = bus.counts().since(
             before, max(told["all_published"], 1)
         )

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from peers import ALONE, HISTORY, OURS, PEERS, Peer
 from redis_cost import LISTENERS, Cost
-from report import cpu_model, readable, table
+from report import readable, table
 from stages import HELD_MS, Figures, Stage, cores
+from suite.results import cpu_model
 
 
 #: What gws is to do, as a multiple of each peer's deliveries for a second of the

@@ -1,0 +1,3 @@
+def echo(ws):
+    for message in ws:
+        ws.send(message)
