@@ -101,7 +101,7 @@ def add_contenders(results: Results, wanted: list[Contender], folder: Path) -> N
 
 
 def possible(results: Results, rows: list[Row], no_tls: str) -> list[Row]:
-    """Return the rows that this machine can take."""
+    """Return the rows that this machine can take, and in which somebody has a part."""
     descriptors = raise_descriptor_limit(DESCRIPTORS)
     found = []
     for row in rows:
@@ -110,7 +110,7 @@ def possible(results: Results, rows: list[Row], no_tls: str) -> list[Row]:
             leave_out(results, "TLS", [no_tls])
         elif needed > descriptors:
             leave_out(results, row.title, [f"{needed:,} descriptors a process"])
-        else:
+        elif taking_part(results, row):
             found.append(row)
     return found
 
@@ -193,7 +193,7 @@ def renew(results: Results) -> None:
 
 
 def end_politely(signum: int, frame: object) -> NoReturn:
-    """Turn SIGTERM into an exception, so that the servers are stopped."""
+    """Turn a signal into an exception, so that the servers are stopped."""
     raise SystemExit(128 + signum)
 
 
@@ -230,7 +230,8 @@ def main(
     write: bool,
 ) -> None:
     """Measure WebSocket servers and clients, interleaved, and compare them."""
-    signal.signal(signal.SIGTERM, end_politely)
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, end_politely)
     wanted = contenders_from(only) + ([of_my_own(own)] if own else [])
     roles = {one.role for one in wanted}
     rows = [row for row in rows_from(row_names, quick) if row.role in roles]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,14 +11,12 @@ import pytest
 
 from gws import ConnectionClosed, InvalidStatus, connect
 
+from .examples.running import EXAMPLES, STOPS, run, running
 from .plain_http import get
 from .program import SOON, Program
 
 
 pytestmark = pytest.mark.usefixtures("leakcheck")
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-STOPS = [signal.SIGINT, signal.SIGTERM]
 
 #: What the echo client prints, but for the latency.
 ECHOED = [
@@ -33,52 +29,40 @@ ECHOED = [
 ]
 
 
-@contextmanager
-def running(name: str, *args: str | Path, stop: signal.Signals) -> Iterator[str]:
-    """Run an example that serves; yield the address that it prints.
-
-    It must end well when the signal asks it to, and have nothing to complain about.
-    """
-    with Program(EXAMPLES / name, *args) as program:
-        yield program.hear().split()[-1]
-        program.signal(stop)
-        assert program.end() == (0, "", "")
-
-
-def run_client(*args: str | Path) -> list[str]:
-    """Run the echo client to its end and return what it prints."""
-    with Program(EXAMPLES / "echo_client.py", *args) as program:
-        code, out, err = program.end()
-    assert (code, err) == (0, "")
-    return out.splitlines()
-
-
 def address_of(url: str) -> tuple[str | None, int | None]:
     parts = urlsplit(url)
     return parts.hostname, parts.port
 
 
+def names() -> set[str]:
+    """Return all programs of the examples."""
+    return {path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*.py")}
+
+
 def test_all_examples_have_their_test() -> None:
-    names = {path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*.py")}
     pages = [Path(__file__), *Path(__file__).parent.glob("*/*.py")]
     tested = {
         name
         for page in pages
         for name in re.findall(r'"([\w/]+\.py)"', page.read_text())
     }
-    assert names - tested == set()
+    assert names() - tested == set()
 
 
 def test_all_examples_stand_in_the_readme() -> None:
-    shown = set(re.findall(r"\]\((.+?)\)", EXAMPLES.joinpath("README.md").read_text()))
-    names = {path.relative_to(EXAMPLES).as_posix() for path in EXAMPLES.rglob("*.py")}
-    assert shown == names
+    """A file by itself, a folder with its README."""
+    text = EXAMPLES.joinpath("README.md").read_text()
+    links = {link.split("#")[0] for link in re.findall(r"\]\((.+?)\)", text)}
+    assert [link for link in links if not EXAMPLES.joinpath(link).is_file()] == []
+    folders = {name.split("/")[0] for name in names() if "/" in name}
+    expected = {name for name in names() if "/" not in name}
+    assert links >= expected | {f"{folder}/README.md" for folder in folders}
 
 
 @pytest.mark.parametrize("stop", STOPS)
 def test_echo(stop: signal.Signals) -> None:
     with running("echo_server.py", "0", stop=stop) as uri:
-        *echoed, latency = run_client(uri)
+        *echoed, latency = run("echo_client.py", uri)
     assert echoed == ECHOED
     assert re.fullmatch(r"A ping took \d+\.\d ms\.", latency)
 
@@ -88,7 +72,7 @@ def test_tls(tls_files: Path, stop: signal.Signals) -> None:
     certificate = tls_files / "server.pem"  # the key is in the same file
     with running("tls_server.py", certificate, certificate, "0", stop=stop) as uri:
         assert uri.startswith("wss://")
-        assert run_client(uri, tls_files / "ca.pem")[:-1] == ECHOED
+        assert run("echo_client.py", uri, tls_files / "ca.pem")[:-1] == ECHOED
 
 
 def test_unix_socket() -> None:

@@ -29,10 +29,11 @@ sys.path.append(str(HERE.parent))
 from deployment import build  # noqa: E402
 from peers import ALONE, HISTORY, OURS, PEERS, Peer  # noqa: E402
 from redis_cost import measure_cost  # noqa: E402
+from report import write_into  # noqa: E402
 from stages import Figures, Setup, measure  # noqa: E402
 from suite.contenders import version_of  # noqa: E402
 from suite.processes import Failure, raise_descriptor_limit  # noqa: E402
-from tables import Run, rooms_section, scale_section, write_into  # noqa: E402
+from tables import Run, rooms_section, scale_section  # noqa: E402
 
 
 PARTS = ["rooms", "growth", "alone", "redis"]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from peers import ALONE, HISTORY, OURS, PEERS, Peer
 from redis_cost import LISTENERS, Cost
@@ -322,13 +321,3 @@ def model_of(run: Run) -> Model | None:
     # The worse of the two: under load many messages go out together.
     per_cpu = min(figures.stages[name].per_cpu for name in ("flood", "steady"))
     return Model(figures.memory, figures.kernel, per_cpu, run.costs)
-
-
-def write_into(page: Path, name: str, text: str) -> None:
-    """Replace what stands between the marker lines of a file."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    before, _, rest = page.read_text().partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise ValueError(f"{page} does not have the lines {begin} and {end}")
-    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}")

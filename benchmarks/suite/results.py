@@ -51,11 +51,11 @@ class Results:
         )
 
     def add_curve(self, curve: Curve, taken: dict[int, dict[str, Series]]) -> None:
-        """Keep a curve; a point that failed is not in it."""
+        """Keep a curve; a point that failed, or was disturbed, is not in it."""
         found: dict[str, list[list[float]]] = {}
         for x, series in taken.items():
             for key, one in series.items():
-                if one.figure is not None:
+                if one.figure is not None and not one.unreliable:
                     found.setdefault(key, []).append([x, one.figure])
         self.curves.append(
             {

@@ -315,7 +315,7 @@ def test_history_that_is_lost(window: Window) -> None:
 def test_two_workers_over_redis(
     window: Window, start_redis: Callable[..., Any]
 ) -> None:
-    """All hear the same of both; what is said while a page is away is not lost."""
+    """All hear the same of both; nothing is lost with a worker, nor with both."""
     bus = start_redis().url
     with (
         served("step5_workers", "--workers", "2", CHAT_BUS=bus) as (program, url),
@@ -335,7 +335,15 @@ def test_two_workers_over_redis(
         os.kill(int(pid), signal.SIGKILL)
         page.wait_for(f"{HERE} === 'Not connected.'")
         ws.send("two")
-        wait_to_read(page, "Ada: hello", f"{name}: one", f"{name}: two")
-        page.close()
+        said = ["Ada: hello", f"{name}: one", f"{name}: two"]
+        wait_to_read(page, *said)
         stack.close()
+        ended(program)
+    page.wait_for(f"{HERE} === 'Not connected.'")
+    port = int(url.rpartition(":")[2])
+    with served("step5_workers", port=port, CHAT_BUS=bus) as (program, _):
+        page.wait_for(f"{HERE}.startsWith('Here: ')")
+        say(page, "three")
+        wait_to_read(page, *said, "Ada: three")
+        page.close()
         ended(program)

@@ -14,7 +14,7 @@ import gevent
 import pytest
 
 from gws import connect
-from gws.cli import parse_metrics_address
+from gws.cli.params import parse_metrics_address
 
 from ..plain_http import get
 from ..program import Program

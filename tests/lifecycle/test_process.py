@@ -24,6 +24,7 @@ from gws.cli import main
 from gws.process.service import EXIT_CUT
 from gws.process.systemd import listen_fds, notify
 
+from ..docs.pages import blocks
 from ..program import SOON, Program
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import ssl
@@ -18,6 +19,7 @@ from gevent import socket, subprocess
 
 from gws import ConnectionClosed, InvalidStatus, connect, unix_connect
 from gws.cli import main
+from gws.process.places import listen_hint
 
 from ..program import SOON, Program
 from .test_process import (
@@ -422,7 +424,8 @@ def test_an_address_in_use(folder: Path, unix_path: str) -> None:
             assert program.end() == (
                 1,
                 "",
-                f"Error: can't listen on {taken}: Address already in use\n",
+                f"Error: can't listen on {taken}: Address already in use\n"
+                f"{listen_hint(taken, errno.EADDRINUSE)}\n",
             )
     assert not os.path.exists(unix_path)
 

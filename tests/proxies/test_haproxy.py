@@ -1,4 +1,4 @@
-"""Behind HAProxy: `serve`, set up as docs/howto/proxies.md says.
+"""Behind HAProxy: `serve`, set up as docs/howto/haproxy.md says.
 
 The blocks of that page go into haproxy.conf, the template in this folder; only the
 addresses are others. Clients connect from 127.0.0.2, to be told from HAProxy.
@@ -7,7 +7,6 @@ addresses are others. Clients connect from 127.0.0.2, to be told from HAProxy.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import ssl
 import sys
@@ -22,9 +21,13 @@ import pytest
 from gevent import subprocess
 from gevent.queue import Queue
 
-from gws import ServerConnection, connect, serve
+import gws.health
+from gws import Server, ServerConnection, connect, serve
 from gws.exceptions import InvalidMessage
+from gws.health import Endpoint
 from gws.server.listener import listen_tcp
+
+from ..docs.pages import blocks
 
 
 #: The seconds within which whatever a test waits for must have come.
@@ -77,7 +80,8 @@ class HAProxy:
         self._certificate = certificate
         #: Where a server listens; these keep the ports for all tests.
         self.listeners = {
-            name: listen_tcp("127.0.0.1", 0)[0] for name in ("server", "checked")
+            name: listen_tcp("127.0.0.1", 0)[0]
+            for name in ("server", "checked", "apart", "probes")
         }
         # HAProxy gets its listening sockets: so nobody waits for it to start, and
         # nobody else has the ports.
@@ -112,7 +116,7 @@ class HAProxy:
 
     def _sections(self) -> Iterator[str]:
         """Yield what the page says, once for each door."""
-        tcp, http, check = blocks("docs/howto/proxies.md", "haproxy")
+        http, tcp, check = blocks("docs/howto/haproxy.md", "haproxy")
         for line, tls in TCP_DOORS:
             text = replaced(tcp, "send-proxy-v2", PROXY_LINES[line])
             yield self._section(f"{line}-{tls}", text, tls == "haproxy")
@@ -121,7 +125,11 @@ class HAProxy:
             yield self._section(f"{line}-ipv6", text, host="::1")
         yield self._section("http", http)
         head, _, _ = tcp.partition("    server ")
-        yield self._section("checked", head + check, server="checked")
+        checked = replaced(check, " port 9100", "")
+        yield self._section("checked", head + checked, server="checked")
+        port = self.listeners["probes"].getsockname()[1]
+        apart = replaced(check, " port 9100", f" port {port}")
+        yield self._section("apart", head + apart, server="apart")
 
     def _section(
         self,
@@ -168,10 +176,10 @@ def tell_address(ws: ServerConnection) -> None:
 
 
 @contextmanager
-def serving(haproxy: HAProxy, name: str = "server", **options: Any) -> Iterator[None]:
+def serving(haproxy: HAProxy, name: str = "server", **options: Any) -> Iterator[Server]:
     options = {"trusted_proxies": ["127.0.0.1"], **options}
-    with serve(tell_address, sock=haproxy.listeners[name].dup(), **options):
-        yield
+    with serve(tell_address, sock=haproxy.listeners[name].dup(), **options) as server:
+        yield server
 
 
 def check_session(ws: Any, address: Any) -> None:
@@ -244,19 +252,43 @@ def test_health_checks(haproxy: HAProxy) -> None:
     """They come from HAProxy itself, and while they succeed it passes clients on."""
     checks: Queue[Any] = Queue()
 
-    def health(ws: ServerConnection, request: Any) -> Any:
-        if request.path == "/health":
+    def process_request(ws: ServerConnection, request: Any) -> Any:
+        answer = gws.health.process_request(ws, request)
+        if answer is not None:
             checks.put(ws.remote_address)
-            return 200, {}, b"well\n"
-        return None
+        return answer
 
-    with serving(haproxy, "checked", proxy_protocol=True, process_request=health):
+    with serving(
+        haproxy, "checked", proxy_protocol=True, process_request=process_request
+    ):
         for _ in range(5):
             host, port = checks.get(timeout=LONG)
             assert host == "127.0.0.1" and port > 0
-        with connect(
-            f"ws://127.0.0.1:{haproxy.ports['checked']}/",
-            source_address=(CLIENT, 0),
-            proxy=None,
-        ) as ws:
-            check_session(ws, (CLIENT, ws.local_address[1]))
+        check_passed_on(haproxy.ports["checked"])
+
+
+def test_health_checks_on_another_port(haproxy: HAProxy) -> None:
+    checks: Queue[str] = Queue()
+
+    class Watched(Endpoint):
+        """Tells what it is asked for."""
+
+        def application(self, environ: Any, start_response: Any) -> Any:
+            checks.put(environ["PATH_INFO"])
+            return super().application(environ, start_response)
+
+    probes = haproxy.listeners["probes"].dup()
+    with (
+        serving(haproxy, "apart", proxy_protocol=True) as server,
+        Watched([server], sockets=[probes]),
+    ):
+        for _ in range(5):
+            assert checks.get(timeout=LONG) == "/readyz"
+        check_passed_on(haproxy.ports["apart"])
+
+
+def check_passed_on(port: int) -> None:
+    with connect(
+        f"ws://127.0.0.1:{port}/", source_address=(CLIENT, 0), proxy=None
+    ) as ws:
+        check_session(ws, (CLIENT, ws.local_address[1]))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import gws.testing
 
+from ..docs.pages import blocks
+
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "testing.md"
 
@@ -20,8 +22,8 @@ PYTEST = [sys.executable, "-P", "-m", "pytest", "-p", "no:cacheprovider", "-W", 
 
 
 def test_every_snippet(tmp_path: Path) -> None:
-    plugins, *snippets = blocks("docs/howto/testing.md", "python")
-    module = "\n\n".join(snippets)
+    *snippets, plugins, last = blocks("docs/howto/testing.md", "python")
+    module = "\n\n".join([*snippets, last])
     tmp_path.joinpath("conftest.py").write_text(plugins)
     tmp_path.joinpath("test_page.py").write_text(module)
     run = subprocess.run(

@@ -130,17 +130,20 @@ class Nginx:
 
     def _conf(self, certificate: Path) -> str:
         """Return the template, filled with what the page says."""
-        upgrade_map, location, unix, forwarded_map, forwarded = blocks(
-            "docs/howto/nginx.md", "nginx"
-        )
+        site, unix, forwarded_map, forwarded = blocks("docs/howto/nginx.md", "nginx")
+        upgrade_map, _, _ = site.partition("server {")
+        (location,) = re.findall(r"^    location .*?^    }\n", site, re.M | re.S)
         port = self.listener.getsockname()[1]
         location = replaced(location, "127.0.0.1:8765", f"127.0.0.1:{port}")
+        tls = replaced(site, "127.0.0.1:8765", f"127.0.0.1:{port}")
+        tls = replaced(tls, "listen 443", f"listen 127.0.0.1:{self.ports['tls']}")
+        tls = re.sub(r"/etc/letsencrypt/\S+\.pem", str(certificate), tls)
         unix = replaced(unix, "/run/chat/socket", self.unix_path)
         return ConfTemplate(TEMPLATE.read_text()).substitute(
             {f"{name}_port": port for name, port in self.ports.items()},
             # Its worker would be nobody, whom our folders are closed to.
             user="user root root;" if os.geteuid() == 0 else "",
-            certificate=certificate,
+            tls_site=tls.removeprefix(upgrade_map),
             upgrade_map=upgrade_map,
             tcp_location=location,
             unix_location=with_line(location, unix),
