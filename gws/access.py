@@ -1,8 +1,8 @@
 """Connections in, lines of an access log out: one for the answer to the handshake, one
 for the end.
 
-    203.0.113.7:5123 ann "GET /chat/1 HTTP/1.1" 101 chat.v2 "Mozilla/5.0"
-    203.0.113.7:5123 ann "GET /chat/1 HTTP/1.1" closed 1001 "" 63.512 in 12/840 out 4/91
+    203.0.113.7:5123 - "GET /chat/1 HTTP/1.1" 101 chat.v2 "Mozilla/5.0"
+    203.0.113.7:5123 - "GET /chat/1 HTTP/1.1" closed 1001 "" 63.512 in 12/840 out 4/91
 
 Address and user; the request; then either status, subprotocol and User-Agent, or close
 code, close reason, seconds, and messages/bytes both ways. "-" is what there is not.
@@ -13,10 +13,21 @@ backslashes. So a line is one line, and a field one field.
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 from .observe import Observer
 from .protocol.codes import CloseCode
+
+
+#: What stands in quotes, with what is escaped in it.
+QUOTED = r'"(?:[^"\\]|\\.)*"'
+
+#: A line: who, the request, how it was answered or has ended, and the rest.
+_line = re.compile(rf"(\S+ (?:-|{QUOTED})) ({QUOTED}) (closed \d+|\d+|-)(.*)")
+
+#: Of a terminal (ECMA-48, 8.3.117): the colours, and what ends them.
+DIM, BOLD, RED, GREEN, YELLOW, END = (f"\x1b[{n}m" for n in (2, 1, 31, 32, 33, 0))
 
 
 class AccessLog(Observer):
@@ -83,6 +94,40 @@ class AccessLog(Observer):
             quoted(request),
             rest,
         )
+
+
+class LineFormatter(logging.Formatter):
+    """Puts the time before each line."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(message)s")
+
+
+class ColorFormatter(LineFormatter):
+    """Colours the lines of an access log, for a terminal.
+
+    What an eye looks for stands out: the request, and how it was answered or has ended
+    (green is well, yellow is the peer's fault or nobody's, red is ours).
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        match = _line.fullmatch(record.message)
+        if match is None:
+            return super().formatMessage(record)
+        who, request, outcome, rest = match.groups()
+        return (
+            f"{DIM}{record.asctime} {who}{END} {BOLD}{request}{END} "
+            f"{color_of(outcome)}{outcome}{END}{rest}"
+        )
+
+
+def color_of(outcome: str) -> str:
+    """Return the colour of a status, or of the close code of "closed 1000"."""
+    code = outcome.removeprefix("closed ")
+    if code in ("101", "1000", "1001", "1005"):
+        return GREEN
+    return RED if code.startswith("5") or code in ("1011", "1013") else YELLOW
 
 
 def quoted(text: str) -> str:

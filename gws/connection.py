@@ -211,6 +211,11 @@ class Connection(Sender):
         be called again, and by several greenlets at once: all wait. In the hub
         it does not wait.
 
+        Args:
+            code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455, section
+                7.4).
+            reason: at most 123 bytes of UTF-8.
+
         Raises:
             ProtocolError: if the code may not be sent or the reason is too long;
                 nothing was sent.
@@ -222,7 +227,11 @@ class Connection(Sender):
     def begin_close(
         self, code: int = CloseCode.NORMAL_CLOSURE, reason: str = ""
     ) -> None:
-        """Do what `close` does, without waiting."""
+        """Do what `close` does, without waiting.
+
+        Args:
+            code, reason: as for `close`, whose errors it raises.
+        """
         if not isinstance(code, int) or not isinstance(reason, str):
             raise TypeError("a close code is an int, a close reason a str")
         self._check_thread()

@@ -26,6 +26,8 @@ def broadcast(
     they are closed with 1013.
 
     Args:
+        connections: of this thread; of rooms, servers or your own.
+        message: str is sent as Text, bytes-like as Binary.
         text: as in `Connection.send`.
         raise_exceptions: raise an ExceptionGroup that tells of each connection
             that was passed over, and why, once all others have the message.

@@ -380,5 +380,8 @@ def forget_process(pid: int) -> None:
     """Count for a process no more that has ended; where several share a folder.
 
     Its counters stay: the connections that it had were.
+
+    Args:
+        pid: of the process.
     """
     multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

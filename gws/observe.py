@@ -22,7 +22,7 @@ class Observer:
     waits meanwhile.
     """
 
-    #: Whether the messages and bytes of connections shall be counted: ``ws.meter``.
+    #: Whether the messages and bytes of connections shall be counted, in ``ws.meter``.
     counts = False
 
     def answered(self, ws: Any, status: int) -> None:
@@ -46,6 +46,7 @@ class Observer:
         """Take note of the end of a connection that was open; told once for each.
 
         Args:
+            ws: a `ServerConnection`, which has its close code.
             seconds: how long it was served.
             error: what its handler raised, `gevent.GreenletExit` if it was stopped;
                 None if nothing, or if who served it was no handler of ours.
@@ -55,6 +56,7 @@ class Observer:
         """Take note of the pong to a ping of ours; called in the hub, may not wait.
 
         Args:
+            ws: a `ServerConnection`.
             seconds: between the two.
         """
 

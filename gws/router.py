@@ -227,8 +227,9 @@ class Router:
             host: for those of its routes that have none.
 
         Raises:
-            ValueError: if a router would be inside itself.
-            As `route`, for what is wrong with a route in this place.
+            ValueError: if a router would be inside itself; and as `route`, for
+                what is wrong with a route in this place.
+            TypeError, LookupError: as `route`.
         """
         if other is self or other in self._around():
             raise ValueError("a router can't be mounted inside itself")

@@ -135,9 +135,13 @@ class Sender(Pulse):
         return waiter
 
     def pong(self, data: str | BytesLike = b"") -> None:
-        """Send a pong nobody asked for, as a heartbeat (section 5.5.3).
+        """Send a pong nobody asked for, as a heartbeat (RFC 6455, section 5.5.3).
 
-        Raises as `ping`.
+        Args:
+            data: at most 125 bytes.
+
+        Raises:
+            ConnectionClosed, ProtocolError, TypeError: as `ping`.
         """
         payload = self._control_payload(data)
         self._check_sendable()

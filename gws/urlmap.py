@@ -161,8 +161,8 @@ def route(
         kwargs: as for `serve`.
 
     Raises:
-        TypeError: if an endpoint is no handler.
-        As `serve`.
+        TypeError: if an endpoint is no handler, or as `serve`.
+        OSError, ValueError: as `serve`.
     """
     context = None if ssl is True else ssl
     router = MapRouter(url_map, server_name, "ws" if ssl is None else "wss")
@@ -177,7 +177,15 @@ def unix_route(
     ssl: tls.SSLContext | Literal[True] | None = None,
     **kwargs: Any,
 ) -> Server:
-    """Make a server as `route` does, on the Unix socket ``path``."""
+    """Make a server as `route` does, on the Unix socket ``path``.
+
+    Args:
+        path: of the socket file.
+        kwargs: as for `unix_serve`; the others as for `route`.
+
+    Raises:
+        TypeError, OSError, ValueError: as `route`.
+    """
     context = None if ssl is True else ssl
     router = MapRouter(url_map, server_name, "ws" if ssl is None else "wss")
     return unix_serve(router, path, ssl=context, **kwargs)

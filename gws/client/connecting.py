@@ -276,8 +276,8 @@ class connect:
                 what was asked for.
 
         Returns:
-            The URI to open in its place; or what to raise: ``exc``, if it is not
-            to be followed, or another exception.
+            The URI to open in its place; or the exception to raise, ``exc`` if
+            it is not to be followed.
         """
         if not isinstance(exc, InvalidStatus):
             return exc

@@ -70,7 +70,7 @@ def process_exception(exc: Exception) -> Exception | None:
     `ssl.SSLCertVerificationError` is not; neither are other refusals, such as 401.
 
     Returns:
-        None to try again; otherwise what to raise: ``exc``, or another exception.
+        None to try again; otherwise the exception to raise, ``exc`` or another.
     """
     if isinstance(exc, ssl.SSLCertVerificationError):
         return exc

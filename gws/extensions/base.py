@@ -23,7 +23,7 @@ class Extension:
 
     __slots__ = ()
 
-    #: The name under which it is negotiated: a token.
+    #: The name under which it is negotiated, a token.
     name: str
 
     #: The reserved bits that mark a message as encoded, as they stand in the first
@@ -68,7 +68,7 @@ class Extension:
 class ClientExtensionFactory:
     """Offers an extension, and makes it when the server accepts."""
 
-    #: The name under which it is negotiated: a token.
+    #: The name under which it is negotiated, a token.
     name: str
 
     def get_request_params(self) -> Sequence[ExtensionParameter]:
@@ -95,7 +95,7 @@ class ClientExtensionFactory:
 class ServerExtensionFactory:
     """Accepts an extension that a client offers, or passes."""
 
-    #: The name under which it is negotiated: a token.
+    #: The name under which it is negotiated, a token.
     name: str
 
     def process_request_params(

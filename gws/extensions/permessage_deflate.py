@@ -137,8 +137,8 @@ class ClientPerMessageDeflateFactory(ClientExtensionFactory):
         """Make the extension, unless the answer fits no offer of ours.
 
         Raises:
-            NegotiationError: section 7.1: "A client MUST _Fail the WebSocket
-                Connection_" then.
+            NegotiationError: if it does not; a client must fail the connection then
+                (RFC 7692, section 7.1).
         """
         _check_first(accepted_extensions)
         terms = _parse_terms(params, offer=False)

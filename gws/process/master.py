@@ -21,7 +21,7 @@ from gunicorn.errors import HaltServer  # type: ignore[import-untyped]
 from gunicorn.systemd import sd_notify  # type: ignore[import-untyped]
 
 from .places import Place
-from .service import END_SIGNALS, EXIT_CUT, exit_now, inherit, url_of
+from .service import END_SIGNALS, EXIT_CUT, exit_now, inherit, print_urls
 from .workers import Application, Plan, Worker
 
 
@@ -122,8 +122,7 @@ class Master(Arbiter):  # type: ignore[misc]
             self._wait_for_workers()
             self._phase = Phase.SERVING
             scheme = "ws" if self.app.plan.make_context is None else "wss"
-            for place in self.LISTENERS:
-                print(f"Listening on {url_of(place.sock, scheme)}", flush=True)
+            print_urls((place.sock for place in self.LISTENERS), scheme)
             self._tell("READY=1")
 
     def reload(self) -> None:

@@ -41,11 +41,11 @@ class Monitor:
 
     Args:
         sockets: listen for who asks for metrics and health; none if nobody shall.
-        access_log: print one.
+        access_log: how to format the lines of one; None prints none.
     """
 
     sockets: Sequence[socket.socket] = ()
-    access_log: bool = False
+    access_log: logging.Formatter | None = None
 
     def observers(self) -> list[Observer]:
         """Make the observers of this process."""
@@ -54,9 +54,9 @@ class Monitor:
             from ..metrics import shared
 
             observers.append(shared())
-        if self.access_log:
+        if self.access_log is not None:
             observers.append(AccessLog())
-            print_access_log()
+            print_access_log(self.access_log)
         return observers
 
     @contextlib.contextmanager
@@ -80,7 +80,9 @@ class Monitor:
 
 
 def make_monitor(
-    address: Address | None, access_log: bool, several: bool = False
+    address: Address | None,
+    access_log: logging.Formatter | None,
+    several: bool = False,
 ) -> Monitor:
     """Listen for who asks, unless ``address`` is None.
 
@@ -125,10 +127,10 @@ def shared_folder(monitor: Monitor) -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def print_access_log() -> None:
+def print_access_log(formatter: logging.Formatter) -> None:
     """Have the access log go to stdout, and nowhere else."""
     logger = logging.getLogger("gws.access")
     handler: Any = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    handler.setFormatter(formatter)
     logger.handlers = [handler]
     logger.propagate = False

@@ -1,24 +1,23 @@
-"""What a command line names in; a handler, TLS and listening sockets out.
+"""What a command line names in; TLS and listening sockets out.
 
-Raises `CannotServe`, in one line, for what is not there or not right.
+Raises `CannotServe` for what is not there or not right.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
+import errno
 import os
 import socket
 import ssl
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..server import Server, serve, unix_serve
 from ..server.listener import listen_tcp, listen_unix
-from ..server.route import with_path
+from .loading import CannotServe as CannotServe
 from .service import inherit, serve_inherited
 from .systemd import listen_fds
 
@@ -29,41 +28,7 @@ T = TypeVar("T")
 Address = tuple[str | None, int]
 
 
-class CannotServe(Exception):
-    """Why this can't be served, or not there."""
-
-
-# What
-
-
-def load(name: str) -> Any:
-    """Import what ``module:attribute`` names.
-
-    Raises:
-        CannotServe: if there is no such thing, or it handles nothing.
-    """
-    module_name, _, attribute = name.partition(":")
-    if not attribute or not all(module_name.split(".")):
-        raise CannotServe(f"{name!r} is not MODULE:ROUTER")
-    sys.path.insert(0, os.getcwd())
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as exc:
-        # What the module itself fails to import is for a traceback to show.
-        if not f"{module_name}.".startswith(f"{exc.name}."):
-            raise
-        raise CannotServe(f"there is no module {exc.name!r}") from None
-    for part in attribute.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            raise CannotServe(f"there is no {attribute!r} in {module_name!r}") from None
-    if not callable(found) or isinstance(found, type):
-        raise CannotServe(f"{name} is neither a Router nor a handler")
-    try:
-        return with_path(found)
-    except TypeError as exc:
-        raise CannotServe(f"{name} can't be served: {exc}") from None
+# TLS
 
 
 def make_tls(certificate: str, key: str | None) -> ssl.SSLContext:
@@ -78,8 +43,35 @@ def make_tls(certificate: str, key: str | None) -> ssl.SSLContext:
         context.load_cert_chain(certificate, key, password="")
     except OSError as exc:
         files = certificate if key is None else f"{certificate}, {key}"
-        raise OSError(f"{files}: {exc.strerror or exc}") from None
+        why = tls_problem(certificate, key, exc) or exc.strerror or exc
+        raise OSError(f"{files}: {why}") from None
     return context
+
+
+def tls_problem(certificate: str, key: str | None, exc: OSError) -> str:
+    """Return what is wrong with these files; "" if OpenSSL knows better."""
+    if not isinstance(exc, ssl.SSLError):
+        return ""
+    if exc.reason == "KEY_VALUES_MISMATCH":
+        return "key values mismatch: the key is that of another certificate"
+    key_file = key or certificate
+    if "-----BEGIN CERTIFICATE-----" not in text_of(certificate):
+        return f"there is no certificate (PEM) in {certificate}"
+    if "PRIVATE KEY-----" not in text_of(key_file):
+        where = "" if key else "; --ssl-key names another file"
+        return f"there is no private key (PEM) in {key_file}{where}"
+    if "ENCRYPTED" in text_of(key_file):
+        return f"the key needs a password: openssl pkey -in {key_file} takes it off"
+    return ""
+
+
+def text_of(path: str) -> str:
+    """Return what stands in a file that was there a moment ago."""
+    try:
+        with open(path, encoding="latin-1") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 # Where
@@ -182,7 +174,29 @@ def listen(where: str, make: Callable[[], T]) -> T:
     except OSError as exc:
         # Its last part says why; what comes before names the place, too.
         why = (exc.strerror or str(exc)).rpartition(": ")[2]
-        raise CannotServe(f"can't listen on {where}: {why}") from None
+        raise CannotServe(
+            f"can't listen on {where}: {why}", listen_hint(where, exc.errno)
+        ) from None
+
+
+def listen_hint(where: str, number: int | None) -> str:
+    """Return what to do about a place that can't be had; "" if no idea."""
+    port = where.rpartition(":")[2]
+    is_tcp = port.isdecimal()
+    if number == errno.EADDRINUSE and is_tcp:
+        return f"Who listens there: ss -ltnp 'sport = :{port}'. Or take another port."
+    if number == errno.EADDRINUSE:
+        return f"Who listens there: ss -lxp src {where}"
+    if number == errno.EACCES and is_tcp and int(port) < 1024:
+        return (
+            "Ports below 1024 are for root: take another one, behind a proxy, or have "
+            "systemd open it."
+        )
+    if number == errno.EADDRNOTAVAIL and is_tcp:
+        return f"It is no address of this machine; all of them are --bind :{port}"
+    if number == errno.ENOENT and not is_tcp:
+        return "Is the directory there?"
+    return ""
 
 
 def passed_fds() -> dict[int, str]:

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any, NoReturn
@@ -93,11 +93,7 @@ def run(
     with contextlib.ExitStack() as stack:
         for number in END_SIGNALS:
             stack.enter_context(on_signal(number, stop.set))
-        if make_context is not None and hasattr(signal, "SIGHUP"):
-            servers = [service.server for service in services]
-            stack.enter_context(
-                on_signal(signal.SIGHUP, lambda: renew(servers, make_context))
-            )
+        stack.enter_context(renewing(services, make_context))
         for service in services:
             service.server.start()
         announce(services)
@@ -107,8 +103,13 @@ def run(
             signal.signal(number, exit_now)
         notify("STOPPING=1")
         logger.info("draining, within %g s; a second signal ends it", drain_timeout)
-        drains = [gevent.spawn(service.drain, drain_timeout) for service in services]
-        gevent.joinall(drains)
+        return drain(services, drain_timeout)
+
+
+def drain(services: Sequence[Service], timeout: float) -> int:
+    """Drain all servers at once; return the exit code: 0, or `EXIT_CUT`."""
+    drains = [gevent.spawn(service.drain, timeout) for service in services]
+    gevent.joinall(drains)
     return 0 if all(drain.value for drain in drains) else EXIT_CUT
 
 
@@ -118,6 +119,19 @@ def exit_now(number: int, frame: FrameType | None) -> NoReturn:
     Not by the signal itself: the first process of a container can't be ended so.
     """
     os._exit(128 + number)
+
+
+@contextlib.contextmanager
+def renewing(
+    services: Sequence[Service], make_context: Callable[[], ssl.SSLContext] | None
+) -> Iterator[None]:
+    """Have SIGHUP renew the certificate, if there is one."""
+    if make_context is None or not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    servers = [service.server for service in services]
+    with on_signal(signal.SIGHUP, lambda: renew(servers, make_context)):
+        yield
 
 
 def renew(servers: Sequence[Server], make_context: Callable[[], Any]) -> None:
@@ -140,9 +154,14 @@ def renew(servers: Sequence[Server], make_context: Callable[[], Any]) -> None:
 def announce(services: Sequence[Service]) -> None:
     """Print where they listen."""
     for service in services:
-        for sock in service.server.sockets:
-            scheme = "ws" if service.server.ssl is None else "wss"
-            print(f"Listening on {url_of(sock, scheme)}", flush=True)
+        scheme = "ws" if service.server.ssl is None else "wss"
+        print_urls(service.server.sockets, scheme)
+
+
+def print_urls(socks: Iterable[socket.socket], scheme: str) -> None:
+    """Print where sockets listen."""
+    for sock in socks:
+        print(f"Listening on {url_of(sock, scheme)}", flush=True)
 
 
 def url_of(sock: socket.socket, scheme: str) -> str:

@@ -5,7 +5,7 @@ answers as one process alone. Its master is that of `gws.process.master`.
 
 All workers have the same listening sockets. Of those each would open for itself
 (SO_REUSEPORT) the kernel resets what waits in the queue when one is closed, at every
-reload: see docs/howto/deploy.md.
+reload: see docs/topics/restarts.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import mmap
 import os
 import signal
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +53,7 @@ class Plan:
         drain_timeout: seconds.
         patch: monkey-patch each worker, before it loads the handler.
         monitor: what each tells of its connections.
+        options: of `serve`, further ones.
     """
 
     load: Callable[[], Any]
@@ -62,6 +63,7 @@ class Plan:
     drain_timeout: float = 30
     patch: bool = True
     monitor: Monitor = field(default_factory=Monitor)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def pass_on(master: Any) -> None:
@@ -160,9 +162,13 @@ class Worker(base.Worker):  # type: ignore[misc]
             context = make_context() if make_context is not None else None
         except (CannotServe, OSError) as exc:
             raise AppImportError(f"Error: {exc}") from None
-        observers = self.app.plan.monitor.observers()
+        options = {
+            **self.app.plan.options,
+            "ssl": context,
+            "observers": self.app.plan.monitor.observers(),
+        }
         for place in self.sockets:
-            server = serve(handler, sock=place.sock, ssl=context, observers=observers)
+            server = serve(handler, sock=place.sock, **options)
             self._services.append(Service(server, place.inherited))
 
     def run(self) -> None:

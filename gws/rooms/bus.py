@@ -69,7 +69,11 @@ class Bus(Protocol):
         """
 
     def start(self, receiver: Receiver) -> None:
-        """Begin to work; called before anything else but `presence`."""
+        """Begin to work; called before anything else but `presence`.
+
+        Args:
+            receiver: whom to tell of what comes.
+        """
 
     def publish(self, room: str, entry: Entry) -> bool:
         """Hand an entry to the others, and give it its id if history is kept.
@@ -94,7 +98,7 @@ class Bus(Protocol):
             since: None returns all that are kept.
 
         Returns:
-            The entries, and whether that is all there was: False says "gap".
+            The entries, and whether that is all there was; if not, there is a gap.
         """
 
     def close(self) -> None:

@@ -26,7 +26,9 @@ class EntryId(NamedTuple):
     """
 
     epoch: int
+    """Which history of the room."""
     number: int
+    """Which entry of it, from 1 on."""
 
     @classmethod
     def parse(cls, text: str) -> EntryId:
@@ -50,7 +52,7 @@ class Entry:
 
     #: str is sent as Text, bytes as Binary.
     message: str | bytes
-    #: Who published it: a process's own, random name.
+    #: Who published it, by a process's own, random name.
     origin: bytes
     #: What tells apart the entries of one origin; it grows.
     number: int

@@ -36,11 +36,11 @@ class Membership:
         self.outlet = outlet
         #: Who it is, to others in the room; None is nobody.
         self.user = user
-        #: After joining with ``since``: whether some of what was missed is lost.
+        #: After joining with ``since``, whether some of what was missed is lost.
         self.gap = gap
         #: How often it has joined and not left.
         self.n_joined = 1
-        #: The first of the deliveries in turns that is for it: those before were
+        #: The first of the deliveries in turns that is for it; those before were
         #: published before it joined.
         self.turn = room.n_turns
 

@@ -42,7 +42,11 @@ class SharedPresence(Protocol):
         """
 
     def leave(self, room: str, user: str | None) -> None:
-        """Take note that the last one has left; does not wait."""
+        """Take note that the last one has left; does not wait.
+
+        Args:
+            user: as for `enter`.
+        """
 
     def users(self, room: str) -> set[str] | None:
         """Return who is in a room, in any process; None if that can't be told now."""

@@ -55,6 +55,7 @@ class Publisher:
         """Send a message to all members of a room, in whatever process they are.
 
         Args:
+            name: of the room.
             message: str is sent as Text, bytes-like as Binary.
             key: see `Rooms.publish`.
 

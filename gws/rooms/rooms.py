@@ -233,6 +233,9 @@ class Rooms:
 
         Of other processes nothing is known while the bus is away, nor in a callback of
         the hub, which can't ask.
+
+        Raises:
+            ValueError: if the name is no name.
         """
         check_name(name)
         self._start()

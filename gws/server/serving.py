@@ -131,7 +131,7 @@ def serve(
             its /64); further ones get a 429. Not of trusted proxies and by Unix
             sockets. None by default: thousands of people may share one address.
         max_size: of a message, or (message, fragment); then 1009.
-        max_fragments: of a message; then 1009.
+        max_fragments: of a message, by default 2**17; then 1009.
         max_queue: messages received and not taken before reading stops; or (high,
             low).
         message_rate: frames that may come a second, of any kind; or (a second, at

@@ -20,6 +20,9 @@ def settle(timeout: float = TIMEOUT) -> None:
     or a handler answers at once. What waits for time, for another thread or for the
     network is not waited for.
 
+    Args:
+        timeout: seconds that it may take.
+
     Raises:
         TimeoutError: if somebody still has something to do.
     """

@@ -34,6 +34,7 @@ def frame(
 
     Args:
         opcode: any of 0 to 15, such as `TEXT`.
+        payload: unmasked.
         masked: as a client's frames are, with the key 01 02 03 04.
         first: what stands beside the opcode in the first octet: FIN (0x80) and the
             reserved bits (0x40, 0x20, 0x10).
@@ -62,7 +63,9 @@ def request(
     """Return a request to open a WebSocket connection.
 
     Args:
+        path: its target.
         headers: lines, each with CR LF at its end; what `HANDSHAKE` is, and more.
+        host: of the Host header.
     """
     return f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n".encode()
 

@@ -278,7 +278,11 @@ def accept(
 
 
 def is_websocket(environ: Environ) -> bool:
-    """Tell whether a request asks to open a WebSocket connection."""
+    """Tell whether a request asks to open a WebSocket connection.
+
+    Args:
+        environ: of the request. Whether it asks rightly, `accept` will tell.
+    """
     try:
         protocols = parse_upgrade(environ.get("HTTP_UPGRADE", ""))
     except InvalidHeader:

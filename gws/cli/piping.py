@@ -1,4 +1,4 @@
-"""Lines of the input out as messages, and messages as lines that are safe to print."""
+"""Lines of the input out as messages, and messages as lines, by pipes and files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import gevent
 from gevent.event import Event
 from gevent.os import tp_read
 
-from .client import ClientConnection
-from .exceptions import ConnectionClosed, ConnectionClosedError
+from ..client import ClientConnection
+from ..exceptions import ConnectionClosed, ConnectionClosedError
+from .printable import escape
 
 
 def talk(
@@ -84,19 +85,3 @@ def input_lines() -> Iterator[bytes]:
         yield from lines
     if rest:
         yield rest
-
-
-def escape(message: str | bytes) -> str:
-    """Return what can be printed in one line and moves no terminal.
-
-    A server must not be able to write escape sequences, forge lines, or turn the
-    direction of the text: what is no printable character is escaped.
-    """
-    if isinstance(message, bytes):
-        message = message.decode("ascii", "backslashreplace")
-    if message.isprintable():
-        return message
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode()
-        for char in message
-    )
