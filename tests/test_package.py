@@ -133,7 +133,7 @@ def test_an_extension_without_a_seal_is_noticed(
 def test_ci_does_what_the_readme_says() -> None:
     command = CHECKOUT.joinpath(".ci/run").read_text().splitlines()[-1]
     assert command.endswith("/tox")
-    assert f"    {command}" in CHECKOUT.joinpath("README.md").read_text().splitlines()
+    assert f"$ {command}" in CHECKOUT.joinpath("README.md").read_text().splitlines()
 
 
 def built(name: str) -> bool:

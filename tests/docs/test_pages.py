@@ -26,7 +26,7 @@ TEXT = ("text",)
 
 #: What stands before the number of a port.
 PORT = re.compile(
-    r'(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\]|[ "])(?::|", )(\d{4,5})\b'
+    r'(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\]|[ "])(?::|",\s+)(\d{4,5})\b'
     r"|(?:port=|--port |--metrics )(\d{4,5})\b"
 )
 
