@@ -8,6 +8,7 @@ from .protocol.base cimport Protocol
 
 # Integers of C, set by the import of codes.py.
 cdef int OP_PING
+cdef int OP_PONG
 cdef int OPEN
 
 
@@ -25,7 +26,7 @@ cdef class Pulse(Link):
     cdef _schedule(self)
     cdef _expect_end(self)
     cdef _expect_nothing(self)
-    @cython.locals(quiet=bint)
+    @cython.locals(quiet=bint, protocol=Protocol)
     cdef _keep_alive(self, double now)
     @cython.locals(n=Py_ssize_t, n_before=Py_ssize_t)
     cdef bint _is_silent(self) except -1

@@ -14,7 +14,7 @@ from .link import Link
 from .observe import tell
 from .options import Options
 from .protocol.base import Protocol
-from .protocol.codes import OP_PING, OPEN, CloseCode
+from .protocol.codes import OP_PING, OP_PONG, OPEN, CloseCode
 
 
 class Pulse(Link):
@@ -116,14 +116,25 @@ class Pulse(Link):
             if self._n_written or self._n_unacknowledged > 0:
                 self._n_unacknowledged = self.stream.n_unacknowledged()
             self._n_written = 0
+        protocol = self.protocol
+        if protocol.state_number != OPEN:
+            return
+        quiet = self._n_written == 0 and not protocol.out
         # One that was not answered yet will do; else who never answers, but
         # lives, would have us remember more and more of them.
-        if self.protocol.state_number == OPEN and not self._pings:
-            quiet = self._n_written == 0 and not self.protocol.out
+        if not self._pings:
             self._send_ping(random.getrandbits(32).to_bytes(4, "big"))
-            self._flush()
-            if quiet:
-                self._n_written = 0
+        elif self.stream.paused and not protocol.out:
+            # The answer may stand behind what nobody takes, and so may the end. To
+            # write tells us of the end, and the peer, whose pings stand there too,
+            # that we live. Section 5.5.3: a pong may be sent unsolicited.
+            protocol.write(0x80 | OP_PONG, b"")
+        if self.stream.paused and interval is not None:
+            # Twice in a time that a peer with the same times waits.
+            self._ping_due = now + interval / 2
+        self._flush()
+        if quiet:
+            self._n_written = 0
 
     def _is_silent(self) -> bool:
         # Whether the peer gave no sign of life since the last ping. The loop calls

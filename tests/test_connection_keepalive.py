@@ -29,7 +29,7 @@ from gws.testing import (
     settle,
 )
 
-from .wire import LOCAL_PAIRS, LONG, port_of
+from .wire import LOCAL_PAIRS, LONG, port_of, until
 from .wire import server_pair as tcp_server_pair
 
 
@@ -191,6 +191,27 @@ def test_a_handler_that_does_not_receive_keeps_its_peer(
         writer.get(timeout=LONG)
 
 
+def test_who_does_not_receive_lives_for_its_peer(
+    open_pair: Any, clock: FakeClock
+) -> None:
+    """The peer's pings stand behind messages that nobody takes: it gets pongs."""
+    with open_pair(ping_interval=20, ping_timeout=20, max_queue=2) as pair:
+        for _ in range(5):
+            pair.peer.send(TEXT, b"x")
+        settle()
+        assert pair.ws.stream.paused
+        clock.advance(20)
+        assert pair.peer.receive()[0] == PING
+        for _ in range(4):  # in any 20 seconds there is one
+            clock.advance(10)
+            assert pair.peer.receive() == (PONG, b"")
+        for _ in range(5):
+            assert pair.ws.recv() == "x"
+        clock.advance(10)
+        pair.ws.send("y")
+        assert pair.peer.receive() == (TEXT, b"y")  # as before: its ping is out
+
+
 def test_pings_do_not_pile_up(clock: FakeClock) -> None:
     # The peer lives, but never answers a ping.
     with server_pair(ping_interval=1, ping_timeout=100) as pair:
@@ -214,6 +235,19 @@ def test_a_slow_reader_is_alive() -> None:
             gevent.sleep(0.01)
             pair.peer.read(2**19)
         assert pair.ws.open
+
+
+@pytest.mark.parametrize("open_pair", [tcp_server_pair])
+def test_a_peer_that_is_gone_while_nobody_receives(open_pair: Any) -> None:
+    """Its end stands behind messages that nobody takes, as a reset does."""
+    options = {"ping_interval": 0.02, "ping_timeout": 0.02, "max_queue": 2}
+    with open_pair(**options) as pair:
+        for _ in range(50):
+            pair.peer.send(BINARY, bytes(2**12))
+        until(lambda: pair.ws.stream.paused)
+        pair.peer.end()
+        assert pair.ws.wait_closed(LONG)
+        assert pair.ws.recv() == bytes(2**12)
 
 
 def test_a_loop_that_was_held_up_keeps_its_peers() -> None:

@@ -1,6 +1,6 @@
 import json
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from gws import Router, broadcast
 from gws.rooms import InvalidEntryId, Rooms
@@ -42,7 +42,7 @@ rooms = Rooms(
 
 @router.route("/chat/<room>/<name>")
 def chat(ws, room, name):
-    query = parse_qs(urlsplit(ws.request.path).query)
+    query = parse_qs(ws.path.partition("?")[2])
     since = query.get("since", [""])[0]
     try:
         membership = rooms.join(room, ws, since=since, user=name)
