@@ -13,6 +13,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CCompilerError
 
 
 ROOT = Path(__file__).parent
@@ -80,7 +81,11 @@ class BuildSealed(build_ext):
         sources = {extension.name: extension.sources for extension in self.cythonize()}
         for extension in self.extensions:
             extension.sources = sources[extension.name]
-        super().run()
+        try:
+            super().run()
+        except CCompilerError as exc:
+            hint = "Without a C compiler: GWS_COMPILE=no pip install ."
+            raise type(exc)(f"{exc}\n{hint}") from exc
         self.seal_path.write_text(seal)
 
     def cythonize(self):

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: Close codes that are no error: normal closure, going away, none sent.
 NORMAL = {1000, 1001, 1005}
 
+#: Seconds for the server's answer to a close, before we say that it is waited for.
+PATIENCE = 0.5
+
 
 @click.command(
     cls=Command,
@@ -106,19 +109,21 @@ def connect(
     shown as bytes.
 
     Ctrl-C closes with 1000, a second one does not wait; so does the end of the input,
-    by a pipe once the server has been quiet for a while: see --linger.
+    by a pipe once the server has been quiet for a while: see --linger. While it still
+    connects, Ctrl-C ends it.
 
     It exits with 1 if it could not connect, or if the connection ended with a code that
-    is an error: neither 1000 nor 1001; with 130 after a second Ctrl-C, and with 2 if
-    the command line is wrong.
+    is an error: neither 1000 nor 1001; with 130 after a second Ctrl-C, or one before
+    it was connected, and with 2 if the command line is wrong.
     """
-    ws = open_connection(
-        uri,
-        additional_headers=headers,
-        subprotocols=subprotocols or None,
-        origin=origin,
-        insecure=insecure,
-    )
+    with ending_at_once():
+        ws = open_connection(
+            uri,
+            additional_headers=headers,
+            subprotocols=subprotocols or None,
+            origin=origin,
+            insecure=insecure,
+        )
     talk(ws, uri, binary, linger, color)
 
 
@@ -134,7 +139,7 @@ def talk(
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     problem = None
-    with interrupting(ws):
+    with interrupting(ws, color):
         note(f"Connected to {uri}.", color, dim=True)
         if can_edit():
             from .session import Session
@@ -153,7 +158,9 @@ def talk(
         raise click.exceptions.Exit(1)
 
 
-def open_connection(uri: str, insecure: bool, **options: Any) -> ClientConnection:
+def open_connection(
+    uri: str, insecure: bool, origin: str | None, **options: Any
+) -> ClientConnection:
     """Connect; ends with click's exception if that does not work."""
     from .. import client
     from ..exceptions import WebSocketException
@@ -162,9 +169,9 @@ def open_connection(uri: str, insecure: bool, **options: Any) -> ClientConnectio
 
     try:
         tls = unverified_tls() if insecure else None
-        return client.connect(uri, ssl=tls, **options).open()
+        return client.connect(uri, ssl=tls, origin=origin, **options).open()
     except (WebSocketException, OSError, ValueError, ImportError) as exc:
-        lines = [escape(reason(exc)), escape(connect_hint(exc, uri))]
+        lines = [escape(reason(exc)), escape(connect_hint(exc, uri, origin))]
         raise click.ClickException("\n".join(filter(None, lines))) from None
 
 
@@ -192,18 +199,34 @@ def can_edit() -> bool:
 
 
 @contextmanager
-def interrupting(ws: ClientConnection) -> Iterator[None]:
+def ending_at_once() -> Iterator[None]:
+    """Have SIGINT end the process: there is nothing to close yet."""
+    from ..process.service import exit_now
+
+    before = signal.signal(signal.SIGINT, exit_now)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def interrupting(ws: ClientConnection, color: str) -> Iterator[None]:
     """Have SIGINT and SIGTERM close the connection; the second one ends it at once."""
+    import gevent
+
     from ..process.service import END_SIGNALS, on_signal
 
     came: list[int] = []
 
     def stop(number: int) -> None:
         came.append(number)
-        if len(came) == 1:
-            ws.close()
-        else:
+        if len(came) > 1:
             ws.abort()
+            return
+        waiting = gevent.spawn_later(PATIENCE, tell_to_wait, color)
+        ws.close()
+        waiting.kill()
 
     with ExitStack() as stack:
         for number in END_SIGNALS:
@@ -211,6 +234,14 @@ def interrupting(ws: ClientConnection) -> Iterator[None]:
         yield
     if len(came) > 1:
         raise click.exceptions.Exit(128 + signal.Signals(came[1]))
+
+
+def tell_to_wait(color: str) -> None:
+    """Tell who sits at the terminal, perhaps in a line that is typed, how to go on."""
+    if is_terminal(sys.stderr):
+        if can_edit():
+            click.echo("\r\x1b[K", err=True, nl=False, color=True)
+        note("Closing; Ctrl-C again does not wait.", color, dim=True)
 
 
 def note(text: str, color: str, **style: Any) -> None:

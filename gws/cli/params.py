@@ -10,14 +10,19 @@ import click
 
 
 #: HOST:PORT; an IPv6 address in brackets; no host is all addresses.
-_address = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]*)):([0-9]{1,5})")
+_address = re.compile(r"(?:\[([^\]]+)\]|([^:\[\]]*)):([0-9]{1,9})")
 
 
 def parse_address(value: str) -> tuple[str | None, int]:
     """Return (host, port) of HOST:PORT."""
     match = _address.fullmatch(value)
-    if match is None or int(match[3]) > 65535:
-        raise click.BadParameter(f"{value!r} is not HOST:PORT")
+    if match is None:
+        port = value if value.isdecimal() else "8765"
+        raise click.BadParameter(
+            f"{value!r} is not HOST:PORT, such as localhost:{port} or :{port}"
+        )
+    if int(match[3]) > 65535:
+        raise click.BadParameter(f"{value!r}: ports end at 65535")
     return match[1] or match[2] or None, int(match[3])
 
 

@@ -72,6 +72,9 @@ def publish(
         octets = sys.stdin.buffer.read()
         octets = octets if binary else octets.removesuffix(b"\n")
     try:
+        from ..rooms.urls import check_scheme
+
+        check_scheme(bus)
         from ..rooms.publisher import Publisher
 
         publisher = Publisher(bus, history=history, history_ttl=history_ttl)

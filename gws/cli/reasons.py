@@ -5,15 +5,20 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+
+if TYPE_CHECKING:
+    from ..exceptions import InvalidStatus
 
 
 #: What to do about the status of a refusal.
 STATUS_HINTS = {
     400: "A server of another protocol? A proxy that does not pass on Upgrade?",
     401: "Who you are goes into the URI: ws://USER:PASSWORD@HOST/",
-    403: "Does it want an origin? --origin https://HOST",
-    404: "There is a server, and nothing at this path.",
+    403: "It refuses you: does it want a cookie or a token? --header 'Cookie: ...'",
+    404: "Is the path right?",
     426: "Nothing for WebSockets is at this path.",
     503: "It is full, or about to end: try again later.",
 }
@@ -23,7 +28,8 @@ def reason(exc: Exception) -> str:
     """Return in one line why it did not work."""
     from ..exceptions import InvalidStatus
 
-    if isinstance(exc, InvalidStatus):
+    # What a web server answers otherwise is a page, and tells nothing.
+    if isinstance(exc, InvalidStatus) and not is_success(exc):
         body = exc.response.body.decode(errors="replace").strip()
         return f"{exc}: {body}" if body else str(exc)
     if isinstance(exc, ModuleNotFoundError) and exc.name == "redis":
@@ -31,14 +37,16 @@ def reason(exc: Exception) -> str:
     return getattr(exc, "strerror", None) or str(exc)
 
 
-def connect_hint(exc: Exception, uri: str) -> str:
+def connect_hint(exc: Exception, uri: str, origin: str | None) -> str:
     """Return what to do about a connection that could not be opened; "" if no idea."""
-    from ..exceptions import InvalidStatus, InvalidURI
+    from ..exceptions import InvalidMessage, InvalidStatus, InvalidURI
 
     if isinstance(exc, InvalidURI):
         return uri_hint(uri)
     if isinstance(exc, InvalidStatus):
-        return STATUS_HINTS.get(exc.response.status_code, "")
+        return status_hint(exc, origin)
+    if isinstance(exc, InvalidMessage) and exc.eof and uri.lower().startswith("ws:"):
+        return f"Does it want TLS? wss{uri[2:]}"
     if isinstance(exc, ssl.SSLCertVerificationError):
         return "--insecure connects all the same, to whoever it is."
     if isinstance(exc, ssl.SSLError):
@@ -50,6 +58,20 @@ def connect_hint(exc: Exception, uri: str) -> str:
     if isinstance(exc, OSError) and exc.errno == errno.ECONNREFUSED:
         return "Nobody listens there: is the server started, and is the port right?"
     return ""
+
+
+def status_hint(exc: InvalidStatus, origin: str | None) -> str:
+    """Return what to do about a refusal."""
+    if is_success(exc):
+        return "It is a web server; is there a WebSocket at this path?"
+    if exc.status_code == 403 and b"Origin" in exc.response.body:
+        return "" if origin else "Does it want an origin? --origin https://HOST"
+    return STATUS_HINTS.get(exc.status_code, "")
+
+
+def is_success(exc: InvalidStatus) -> bool:
+    """Tell whether the request succeeded, and became no WebSocket."""
+    return 200 <= exc.status_code < 300
 
 
 def uri_hint(uri: str) -> str:

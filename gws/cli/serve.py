@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,8 +50,25 @@ class Given:
     color: str
 
 
+class ServeCommand(Command):
+    """Knows what others call --bind."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take the arguments."""
+        given = " ".join(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as exc:
+            match = re.search(r"(?:^| )--port[= ]([0-9]+)(?: |$)", given)
+            if exc.option_name != "--port" or match is None:
+                raise
+            raise click.UsageError(
+                f"{exc.message}\nDid you mean --bind localhost:{match[1]} ?", ctx
+            ) from None
+
+
 @click.command(
-    cls=Command,
+    cls=ServeCommand,
     examples=(
         (
             "The router of chat.py; a change of its files restarts it",
@@ -186,7 +204,7 @@ def serve_given(given: Given) -> int:
         from gevent import monkey
 
         monkey.patch_all()
-    start_log("%(process)d " if given.workers else "")
+    start_log("%(process)d " if given.workers else "", given.access_log)
     from ..process import places
     from ..process.monitor import make_monitor
     from . import serving
@@ -207,14 +225,21 @@ def serve_given(given: Given) -> int:
         raise click.ClickException(str(exc)) from None
 
 
-def start_log(process: str) -> None:
-    """Have the log go to stderr."""
+def start_log(process: str, access_log: bool) -> None:
+    """Have the log go to stderr; but for what the access log tells."""
     import logging
 
     logging.basicConfig(
         level=logging.INFO,
         format=f"%(asctime)s {process}%(levelname)s %(name)s: %(message)s",
     )
+    if access_log:
+        logging.getLogger("gws.server").addFilter(is_no_visit)
+
+
+def is_no_visit(record: Any) -> bool:
+    """Tell whether a record is another one than that somebody came, or left."""
+    return record.msg not in ("connection open: %s", "connection closed: %s")
 
 
 def access_formatter(color: str) -> Any:

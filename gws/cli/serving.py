@@ -127,9 +127,11 @@ def serve_reloading(
 ) -> int:
     """Serve in a process that follows the files; return the exit code."""
     from ..process import places
+    from ..process.loading import look_for
     from ..process.reload import Supervisor
     from ..process.service import print_urls
 
+    look_for(given.app)
     opened = places.open_places(*where)
     greet([place.sock for place in opened], given)
     print_urls([place.sock for place in opened], "ws" if make_tls is None else "wss")

@@ -308,7 +308,7 @@ def _open_socks(
         import python_socks.sync
     except ImportError:
         raise ImportError(
-            "a SOCKS proxy needs python-socks: pip install gevent-gws[socks]"
+            "a SOCKS proxy needs python-socks: pip install 'gevent-gws[socks]'"
         ) from None
     if proxy.scheme in ("socks4", "socks5"):
         # By ourselves, as python-socks would block the hub.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import importlib
+import importlib.util
 import inspect
 import os
 import sys
@@ -35,9 +35,7 @@ def load(name: str) -> Any:
     Raises:
         CannotServe: if there is no such thing, or it handles nothing.
     """
-    module_name, _, attribute = name.partition(":")
-    if not attribute or not all(module_name.split(".")):
-        raise CannotServe(f"{name!r} is not MODULE:ROUTER", module_hint(module_name))
+    module_name, attribute = split_name(name)
     sys.path.insert(0, os.getcwd())
     try:
         module = importlib.import_module(module_name)
@@ -45,10 +43,7 @@ def load(name: str) -> Any:
         # What the module itself fails to import is for a traceback to show.
         if not f"{module_name}.".startswith(f"{exc.name}."):
             raise
-        missing = str(exc.name)
-        raise CannotServe(
-            f"there is no module {missing!r}", module_hint(missing)
-        ) from None
+        raise no_module(str(exc.name)) from None
     found: Any = module
     for part in attribute.split("."):
         try:
@@ -63,12 +58,70 @@ def load(name: str) -> Any:
             f"{name} is neither a Router nor a handler",
             attribute_hint(module, attribute),
         )
+    if is_wsgi(found):
+        raise CannotServe(
+            f"{name} can't be served: a handler takes one argument: def f(ws)",
+            "Is it a WSGI application? gunicorn -k gws.wsgi.gunicorn.WebSocketWorker "
+            f"{name}",
+        )
     try:
         return with_path(found)
     except TypeError as exc:
         raise CannotServe(
             f"{name} can't be served: {exc}", "A handler takes one argument: def f(ws)"
         ) from None
+
+
+def look_for(name: str) -> None:
+    """Look for the module of ``module:attribute``, or its package, and import nothing.
+
+    Raises:
+        CannotServe: if there is none.
+    """
+    top = split_name(name)[0].partition(".")[0]
+    sys.path.insert(0, os.getcwd())
+    try:
+        if top not in sys.modules and importlib.util.find_spec(top) is None:
+            raise no_module(top)
+    finally:
+        del sys.path[0]
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return (module, attribute) of ``module:attribute``.
+
+    Raises:
+        CannotServe: if one is missing, or the module is not named as Python does.
+    """
+    module_name, _, attribute = name.partition(":")
+    if attribute and all(part and "/" not in part for part in module_name.split(".")):
+        return module_name, attribute
+    hint = module_hint(module_name)
+    path = os.path.normpath(module_name).removesuffix(".py")
+    if not module_name:
+        hint = f"Name the module before the colon, such as app:{attribute}"
+    elif "/" in module_name and path[0] not in "/." and os.path.isfile(f"{path}.py"):
+        hint = f"Did you mean {path.replace('/', '.')}:{attribute or '...'} ?"
+    raise CannotServe(f"{name!r} is not MODULE:ROUTER", hint)
+
+
+def no_module(name: str) -> CannotServe:
+    """Return the error that there is none of this name."""
+    return CannotServe(f"there is no module {name!r}", module_hint(name))
+
+
+def is_wsgi(handler: Any) -> bool:
+    """Tell whether it is a WSGI application (PEP 3333), which takes two arguments.
+
+    So does a handler with a path: see `with_path`.
+    """
+    if hasattr(handler, "wsgi_app"):  # that of Flask
+        return True
+    try:
+        names = list(inspect.signature(handler).parameters)
+    except ValueError:  # a builtin without a signature
+        return False
+    return names[:2] == ["environ", "start_response"]
 
 
 def module_hint(name: str) -> str:
@@ -79,7 +132,7 @@ def module_hint(name: str) -> str:
         return f"There is {parent}, and nothing of that name in it."
     wanted = os.path.basename(name).removesuffix(".py")
     near = difflib.get_close_matches(wanted, modules_in(here), 1)
-    if wanted in near and not name.endswith(".py"):
+    if name in near:
         return f"Name the router in it, such as {name}:router"
     if near:
         return f"Did you mean {near[0]}:... ? It is in {here}."

@@ -34,6 +34,8 @@ from redis.exceptions import (
 )
 from redis.exceptions import ResponseError as ResponseError
 
+from .urls import check_scheme
+
 
 #: What a server that has gone, or is no master any more, makes of a call.
 ERRORS = (RedisError, OSError, EOFError)
@@ -149,6 +151,7 @@ class Place:
     """
 
     def __init__(self, url: str, plain: bool = False) -> None:
+        check_scheme(url)
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query))
         #: What the names of keys and channels begin with.
@@ -260,6 +263,10 @@ class Place:
 
 def parse_options(url: str) -> dict[str, Any]:
     """Return what a connection of redis-py takes, from the URL of one server."""
+    try:
+        urlsplit(url).port  # noqa: B018
+    except ValueError:
+        raise ValueError("the bus's URL: port isn't valid") from None
     options: dict[str, Any] = redis.connection.parse_url(url)  # type: ignore[no-untyped-call]
     options.pop("connection_class", None)
     options.setdefault("socket_timeout", TIMEOUT)

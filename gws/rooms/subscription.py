@@ -90,9 +90,11 @@ class Subscription:
 
     def _fill(self, newest: Entry | None) -> bool:
         # Hand on what is after the last entry; return whether something is missing.
-        assert self.last is not None  # else nothing is known to be missing
+        since = self.last
+        assert since is not None  # else nothing is known to be missing
         try:
-            kept = self._read(self.room, self.last)
+            # Meanwhile more may come by the channel, and `last` change.
+            kept = self._read(self.room, since)
         except ConnectionError:
             # All that is missing is asked for as soon as there is a connection.
             return False
@@ -100,12 +102,13 @@ class Subscription:
             logger.info("no history of %r: %s", self.room, exc)
             found, whole = ([] if newest is None else [newest]), False
         else:
-            found, whole = kept.after(self.last)
-            if newest is None and (kept.last or NOTHING) < self.last:
+            found, whole = kept.after(since)
+            if newest is None and (kept.last or NOTHING) < since == self.last:
                 # Redis has lost some. What comes next may have a lesser id, too.
                 self.last = kept.last or NOTHING
         for entry in found:
-            assert entry.id is not None  # it comes from the stream
+            # It comes from the stream; and what is known once is never forgotten.
+            assert entry.id is not None and self.last is not None
             if entry.id > self.last:
                 self.last = entry.id
                 self._take_once(entry)

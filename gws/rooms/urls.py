@@ -26,11 +26,23 @@ def open_bus(
     """
     if not isinstance(bus, str):
         return bus
-    scheme = bus.partition("://")[0]
-    if scheme == "memory":
+    if check_scheme(bus) == "memory":
         return MemoryBus(history, history_ttl)
-    if scheme.removesuffix("+sentinel").removesuffix("+cluster") in REDIS:
-        from .redisbus import RedisBus
+    from .redisbus import RedisBus
 
-        return RedisBus(bus, history, history_ttl, timeout)
-    raise ValueError(f"no bus is called {scheme}://")
+    return RedisBus(bus, history, history_ttl, timeout)
+
+
+def check_scheme(url: str) -> str:
+    """Return the scheme of a bus's URL; needs nothing that may not be installed.
+
+    Raises:
+        ValueError: if there is no such bus.
+    """
+    scheme, separator, _ = url.partition("://")
+    if not separator:
+        raise ValueError(f"{url!r} is not the URL of a bus, such as redis://localhost")
+    known = scheme.removesuffix("+sentinel").removesuffix("+cluster")
+    if scheme != "memory" and known not in REDIS:
+        raise ValueError(f"no bus is called {scheme}://")
+    return scheme

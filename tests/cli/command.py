@@ -30,6 +30,17 @@ def wait_log(program: Program, text: str) -> str:
     raise EOFError(f"{text} is not in:\n{''.join(lines)}")
 
 
+def end_of_full(*args: str, **options: Any) -> tuple[int, str]:
+    """Run it with an output that is full; return exit code and what stderr has."""
+    with (
+        open("/dev/full", "w") as full,
+        gws_(*args, stdout=full, **options) as program,
+        gevent.Timeout(SOON),
+    ):
+        _, err = program.process.communicate()
+        return program.process.returncode, err.decode()
+
+
 class Log:
     """A handler that tells the test who came and how it ended."""
 

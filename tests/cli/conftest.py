@@ -44,6 +44,24 @@ def stubborn(ws):
 
 def two(a, b, c):
     pass
+
+
+def wsgi(environ, start_response):
+    pass
+
+
+def old(ws, path):
+    pass
+
+
+class Flask:
+    wsgi_app = None
+
+    def __call__(self, *args):
+        pass
+
+
+flask = Flask()
 """
 
 

@@ -17,12 +17,13 @@ import pytest
 from click.testing import CliRunner
 from gevent import socket, subprocess
 from gevent.event import AsyncResult
+from gevent.os import tp_read
 
 from gws.cli import main
 
 from ..program import SOON
 from ..wire import switching_protocols
-from .command import echo, gws_, server_of, wait_log
+from .command import echo, end_of_full, gws_, server_of
 
 
 pytestmark = pytest.mark.usefixtures("leakcheck")
@@ -222,22 +223,72 @@ def test_connect_says_why_it_could_not(args: list[str], error: str, hint: str) -
     assert advice == ([hint] if hint else [])
 
 
-def test_connect_says_how_it_was_refused(server_context: Any) -> None:
+WHO = "It refuses you: does it want a cookie or a token? --header 'Cookie: ...'"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "args", "said", "hint"),
+    [
+        (403, b"Not \x1b[31myou\n", [], ": Not \\x1b[31myou", WHO),
+        (403, b"bad Origin", [], ": bad Origin", "Does it want an origin? --origin "),
+        (403, b"bad Origin", ["--origin", "https://a.example"], ": bad Origin", ""),
+        (404, b"", [], "", "Is the path right?"),
+        (
+            200,
+            b"<html>",
+            [],
+            "",
+            "It is a web server; is there a WebSocket at this path?",
+        ),
+    ],
+)
+def test_connect_says_how_it_was_refused(
+    status: int, body: bytes, args: list[str], said: str, hint: str
+) -> None:
     def refuse(ws: Any, request: Any) -> Any:
-        return 403, {}, b"Not \x1b[31myou\n"
+        return status, {}, body
 
     with server_of(echo, process_request=refuse) as (uri, _):
-        result = CliRunner().invoke(main, ["connect", uri])
-    assert (result.exit_code, result.output) == (
-        1,
-        "Error: server rejected WebSocket connection: HTTP 403: Not \\x1b[31myou\n"
-        "Does it want an origin? --origin https://HOST\n",
-    )
+        result = CliRunner().invoke(main, ["connect", uri, *args])
+    assert result.exit_code == 1
+    error, *advice = result.output.splitlines()
+    rejected = "Error: server rejected WebSocket connection"
+    assert error == f"{rejected}: HTTP {status}{said}"
+    assert [line[: len(hint)] for line in advice] == ([hint] if hint else [])
+
+
+def test_connect_to_tls(server_context: Any) -> None:
     with server_of(echo, ssl=server_context) as (uri, _):
         result = CliRunner().invoke(main, ["connect", uri])
     assert result.exit_code == 1
     assert "CERTIFICATE_VERIFY_FAILED" in result.output
     assert "--insecure" in result.output
+    with server_of(echo, ssl=server_context) as (uri, _):
+        plain = f"ws{uri.removeprefix('wss')}"
+        result = CliRunner().invoke(main, ["connect", plain])
+    assert result.exit_code == 1
+    assert result.output.splitlines()[1:] == [f"Does it want TLS? {uri}"]
+
+
+def test_connect_into_an_output_that_is_full() -> None:
+    with server_of(lambda ws: ws.send("hello")) as (uri, log):
+        code, err = end_of_full("connect", uri)
+        assert log.ended.get(timeout=SOON).close_code == 1000
+    assert (code, err.splitlines()[1:]) == (
+        1,
+        ["Error: can't write: No space left on device"],
+    )
+
+
+def test_ctrl_c_before_it_is_connected() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        uri = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
+        with gws_("connect", uri) as program, gevent.Timeout(SOON):
+            sock, _ = listener.accept()
+            with sock:
+                assert sock.recv(1) == b"G"  # of GET: it waits for the answer
+                program.signal(signal.SIGINT)
+                assert program.end() == (128 + signal.SIGINT, "", "")
 
 
 # A terminal on one side only
@@ -276,19 +327,37 @@ def test_connect_at_a_terminal(how: str) -> None:
         assert log.ended.get(timeout=SOON).close_code == 1000
 
 
-def test_a_second_ctrl_c_does_not_wait() -> None:
-    """For a server that hears the close, and does not answer it."""
+@contextmanager
+def closing(**options: Any) -> Iterator[Any]:
+    """Run ``gws connect`` up to a close that the server hears, and does not answer."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         uri = f"ws://127.0.0.1:{listener.getsockname()[1]}/"
-        with gws_("connect", uri) as program, gevent.Timeout(SOON):
+        with gws_("connect", uri, **options) as program, gevent.Timeout(SOON):
             sock, _ = listener.accept()
             with sock, sock.makefile("rb") as file:
                 head = b"".join(iter(file.readline, b"\r\n"))
                 key = re.search(rb"Sec-WebSocket-Key: (\S+)", head)[1].decode()
-                sock.sendall(switching_protocols(key))
-                wait_log(program, "Connected")
+                # With it a message, which tells when the program listens to signals.
+                sock.sendall(switching_protocols(key) + b"\x81\x02hi")
+                assert program.hear() == "hi"
                 program.signal(signal.SIGINT)
                 assert file.read(1) == b"\x88"  # FIN, Close
-                program.signal(signal.SIGINT)
-                code, out, err = program.end()
-    assert (code, out, err) == (128 + signal.SIGINT, "", "")
+                yield program
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    with closing() as program:
+        program.signal(signal.SIGINT)
+        code, out, err = program.end()
+    assert (code, out) == (128 + signal.SIGINT, "")
+    assert re.fullmatch(r"Connected to \S+\.\n", err)
+
+
+@pytest.mark.once
+def test_a_terminal_is_told_of_the_second_ctrl_c() -> None:
+    with terminal() as (screen, tty), closing(stderr=tty) as program:
+        shown = b""
+        while b"Closing; Ctrl-C again does not wait." not in shown:
+            shown += tp_read(screen, 2**10)
+        program.signal(signal.SIGINT)
+        assert program.process.wait(timeout=SOON) == 128 + signal.SIGINT

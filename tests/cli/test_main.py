@@ -9,7 +9,7 @@ import gws
 from gws.cli import main
 from gws.cli.params import parse_address, parse_header
 
-from .command import gws_
+from .command import end_of_full, gws_
 
 
 def test_version() -> None:
@@ -52,7 +52,12 @@ def test_headers(text: str, header: tuple[str, str]) -> None:
         ([], "Missing argument"),
         (["app:router", "--bind", "localhost"], "'localhost' is not HOST:PORT"),
         (["app:router", "--bind", "::1:80"], "'::1:80' is not HOST:PORT"),
-        (["app:router", "--bind", "localhost:65536"], "is not HOST:PORT"),
+        (["app:router", "--bind", "localhost:65536"], "ports end at 65535"),
+        (["app:router", "--bind", "9000"], "such as localhost:9000 or :9000"),
+        (["app:router", "--bind", "99999"], "'99999' is not HOST:PORT"),
+        (["app:router", "--port", "9000"], "Did you mean --bind localhost:9000 ?"),
+        (["--port=9000", "app:router"], "Did you mean --bind localhost:9000 ?"),
+        (["app:router", "--prot", "9000"], "--prot"),
         (["app:router", "--bind", "localhost:"], "is not HOST:PORT"),
         (["app:router", "--fd", "x"], "not a valid integer"),
         (["app:router", "--workers", "0"], "not in the range"),
@@ -74,3 +79,22 @@ def test_serve_usage(args: list[str], text: str) -> None:
 def test_connect_usage(args: list[str], text: str) -> None:
     result = CliRunner().invoke(main, ["connect", *args])
     assert (result.exit_code, text in result.output) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("bus", "text"),
+    [
+        ("localhost", "'localhost' is not the URL of a bus, such as redis://localhost"),
+        ("ftp://localhost", "no bus is called ftp://"),
+        ("redis://localhost:abc", "the bus's URL: port isn't valid"),
+    ],
+)
+def test_publish_wants_a_url(bus: str, text: str) -> None:
+    result = CliRunner().invoke(main, ["publish", bus, "news", "hi"])
+    assert (result.exit_code, result.output) == (1, f"Error: {text}\n")
+
+
+@pytest.mark.parametrize("args", [("--help",), ("serve", "--help")])
+def test_an_output_that_is_full(args: tuple[str, ...]) -> None:
+    error = "Error: can't write: No space left on device\n"
+    assert end_of_full(*args) == (1, error)

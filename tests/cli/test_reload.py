@@ -262,9 +262,10 @@ def test_what_is_not_there_is_waited_for(helper: Path) -> None:
         write(helper.with_name("app.py"), APP + "\nother = router\n")
         assert version_of(url) == "1"
         check_end(program, signal.SIGTERM)
-    with reloading(helper, app="nosuch:router") as (program, _):
-        code, _, err = program.end()
-    assert code == 1
+    command = ("serve", "nosuch:router", "--reload", *BIND)
+    with gws_(*command, cwd=helper.parent) as program:
+        code, out, err = program.end()
+    assert (code, out) == (1, "")
     assert err.startswith("Error: there is no module 'nosuch'\n")
 
 

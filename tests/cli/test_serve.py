@@ -20,7 +20,7 @@ from gevent import socket
 import gws.cli.serve
 from gws import ConnectionClosed, connect, unix_connect
 from gws.cli import main
-from gws.process.loading import load
+from gws.process.loading import load, look_for
 from gws.process.places import listen_hint
 
 from ..program import SOON
@@ -47,7 +47,8 @@ def importing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("importing")
 @pytest.mark.parametrize(
-    "name", ["app:router", "app:deep.er.router", "app:echo", "package.inner:router"]
+    "name",
+    ["app:router", "app:deep.er.router", "app:echo", "app:old", "package.inner:router"],
 )
 def test_load(name: str) -> None:
     assert callable(load(name))
@@ -57,6 +58,10 @@ def test_load(name: str) -> None:
 HERE = "HERE"
 
 NOT_THERE = f"Modules are looked for in {HERE}, and where Python looks."
+
+ONE_ARGUMENT = "can't be served: a handler takes one argument: def f(ws)"
+
+WSGI = "Is it a WSGI application? gunicorn -k gws.wsgi.gunicorn.WebSocketWorker"
 
 
 @pytest.mark.usefixtures("importing")
@@ -91,7 +96,18 @@ NOT_THERE = f"Modules are looked for in {HERE}, and where Python looks."
         ("app", "'app' is not MODULE:ROUTER", "Name the router in it, such as app:"),
         ("app.py", "'app.py' is not MODULE:ROUTER", "Did you mean app:... ?"),
         ("app:", "'app:' is not MODULE:ROUTER", "Name the router in it, such as app:"),
-        (":router", "':router' is not MODULE:ROUTER", NOT_THERE),
+        ("app:wsgi", f"app:wsgi {ONE_ARGUMENT}", f"{WSGI} app:wsgi"),
+        ("app:flask", f"app:flask {ONE_ARGUMENT}", f"{WSGI} app:flask"),
+        (":router", "':router' is not MODULE:ROUTER", "Name the module before the "),
+        ("./app:x", "'./app:x' is not MODULE:ROUTER", "Did you mean app:x ?"),
+        ("./app.py:x", "'./app.py:x' is not MODULE:ROUTER", "Did you mean app:x ?"),
+        ("./app", "'./app' is not MODULE:ROUTER", "Did you mean app:... ?"),
+        ("/app:x", "'/app:x' is not MODULE:ROUTER", "Did you mean app:... ? It is in"),
+        (
+            "package/inner:x",
+            "'package/inner:x' is not MODULE:ROUTER",
+            "Did you mean package.inner:x ?",
+        ),
         (".app:router", "'.app:router' is not MODULE:ROUTER", "Did you mean app:... ?"),
         ("a..b:router", "'a..b:router' is not MODULE:ROUTER", NOT_THERE),
     ],
@@ -103,6 +119,22 @@ def test_nothing_to_serve(name: str, text: str, hint: str) -> None:
     error, advice = result.output.splitlines()
     assert error == f"Error: {text}"
     assert advice.startswith(hint.replace(HERE, os.getcwd()))
+
+
+@over_sockets
+@pytest.mark.usefixtures("importing")
+def test_reload_looks_before_it_listens() -> None:
+    """Nothing else is printed; and what is there is not imported by who looks."""
+    args = ["serve", "nosuch:x", "--reload", "--bind", "localhost:0"]
+    result = CliRunner().invoke(main, args)
+    error = "Error: there is no module 'nosuch'"
+    hint = NOT_THERE.replace(HERE, os.getcwd())
+    assert (result.exit_code, result.output) == (1, f"{error}\n{hint}\n")
+    path = sys.path.copy()
+    for name in ("raises:x", "package.nosuch:x"):
+        look_for(name)
+    assert sys.path == path
+    assert not {"raises", "package"} & sys.modules.keys()
 
 
 @pytest.mark.usefixtures("importing")
@@ -395,3 +427,15 @@ def test_serve_logs_what_a_handler_raises(folder: Path) -> None:
     assert (code, ws.close_code) == (0, 1011)
     assert "ERROR gws.server" in err
     assert "ZeroDivisionError" in err
+
+
+@over_sockets
+def test_the_access_log_tells_of_visits_alone(folder: Path) -> None:
+    args = ["serve", "app:echo", "--bind", "127.0.0.1:0", "--access-log"]
+    with gws_(*args, cwd=folder) as program:
+        with connect(program.hear().removeprefix("Listening on ")):
+            assert " 101 " in program.hear()
+        assert " closed 1000 " in program.hear()
+        program.signal(signal.SIGTERM)
+        code, _, err = program.end()
+    assert (code, "draining" in err, "connection " in err) == (0, True, False)

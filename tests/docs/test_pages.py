@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,6 +33,19 @@ PORT = re.compile(
 )
 
 EVERY_BLOCK = [block for page in pages() for block in blocks_of(page)]
+
+
+def run_to_end(command: list[Any]) -> tuple[int, str]:
+    """Run a program; return its exit code and its errors."""
+    pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        try:
+            errors = process.communicate(timeout=LONG)[1]
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)  # so that it ends what it has started
+            errors = process.communicate(timeout=LONG)[1]
+            return -1, f"it did not end within {LONG} seconds\n{errors}"
+        return process.returncode, errors
 
 
 def own_blocks(page: str) -> list[Block]:
@@ -95,9 +110,9 @@ def test_page(page: str, tmp_path: Path, request: pytest.FixtureRequest) -> None
     with ExitStack() as stack:
         for shown in sorted({a or b for a, b in PORT.findall(text)} - {"6379"}):
             command += ["--port", f"{shown}={stack.enter_context(held_port())}"]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=LONG)
-    assert run.returncode == 0, run.stderr
-    assert "Traceback" not in run.stderr, run.stderr
+        code, errors = run_to_end(command)
+    assert code == 0, errors
+    assert "Traceback" not in errors, errors
 
 
 @contextmanager

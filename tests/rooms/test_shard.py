@@ -60,6 +60,26 @@ def test_what_is_missing(
     assert is_whole is whole
 
 
+def test_what_comes_while_the_history_is_read() -> None:
+    """It is no gap, and nothing of it comes twice."""
+    handed: list[str] = []
+
+    def read(room: str, since: EntryId | None) -> Kept:
+        entry = Entry("4", ORIGIN, 4)
+        entry.id = EntryId(1, 4)
+        subscription.take(entry)
+        return kept("1-4", item(3), item(4))
+
+    def hand_on(room: str, entry: Entry) -> None:
+        handed.append(str(entry.message))
+
+    subscription = Subscription("room", b"room", read, hand_on)
+    subscription.last = EntryId(1, 3)
+    assert not subscription.catch_up()
+    assert handed == ["4"]
+    assert subscription.last == EntryId(1, 4)
+
+
 class Heard:
     """A subscription, what is kept, and what it hands on."""
 
