@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from report.figures import load
 from report.markdown import write_into
-from report.tables import costs, losses, results_section
+from report.tables import costs, losses, overview, results_section
 
 
 HERE = Path(__file__).parent
@@ -22,6 +22,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 def main(results: Path, into: Path) -> None:
     """Make the tables, and put each between its markers."""
     found = load(results)
+    write_into(into / "README.md", "benchmark", overview(found))
     readme = into / "benchmarks" / "README.md"
     performance = into / "docs" / "topics" / "performance.md"
     write_into(readme, "results", results_section(found))

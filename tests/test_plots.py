@@ -180,21 +180,28 @@ LINES = [
 
 @pytest.mark.once
 def test_the_tables_say_what_the_figures_say(tmp_path: Path) -> None:
-    pages = tmp_path / "benchmarks", tmp_path / "docs" / "topics"
-    for page, markers in zip(pages, (["results"], ["losses", "costs"]), strict=True):
-        page.mkdir(parents=True)
+    marked = {
+        "README.md": ["benchmark"],
+        "benchmarks/README.md": ["results"],
+        "docs/topics/performance.md": ["losses", "costs"],
+    }
+    pages = [tmp_path / name for name in marked]
+    for page, markers in zip(pages, marked.values(), strict=True):
+        page.parent.mkdir(parents=True, exist_ok=True)
         between = "".join(f"<!-- {m} -->\nold\n<!-- end of {m} -->\n" for m in markers)
-        name = "README.md" if markers == ["results"] else "performance.md"
-        (page / name).write_text(f"before\n{between}after\n")
+        page.write_text(f"before\n{between}after\n")
 
     run("tables.py", "--results", saved(tmp_path, RESULTS), "--into", tmp_path)
 
-    text = (pages[0] / "README.md").read_text()
+    text = pages[0].read_text()
+    assert "| gws is better by | than picows | than websockets |" in text.splitlines()
+    assert "| echo 64 1 | 2.00 | - |" in text.splitlines()
+    text = pages[1].read_text()
     assert [line for line in LINES if line not in text.splitlines()] == []
     assert text.startswith("before\n<!-- results -->\n")
     assert text.endswith("<!-- end of results -->\nafter\n")
     assert "old" not in text
-    text = (pages[1] / "performance.md").read_text()
+    text = pages[2].read_text()
     assert "Of 6 rows, gws is not the first Python library in 2." in text
     assert "old" not in text
 

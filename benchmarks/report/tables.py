@@ -127,6 +127,33 @@ def percentiles(row: Row, key: str) -> str:
 # How gws stands
 
 
+#: What the project's README shows: rows, and beside which libraries.
+IN_SHORT = (
+    "echo-64-1",
+    "echo-64-8",
+    "echo-8k-1",
+    "tls-64-8",
+    "deflate-4k",
+    "fanout-500",
+    "connect",
+    "idle-15000",
+    "latency-20k",
+)
+BESIDE = ("picows", "aiohttp", "websockets", "uvicorn", "gevent-websocket")
+
+
+def overview(results: Results) -> str:
+    """Return how many times as good as others gws is in a few rows, for the README."""
+    beside = [results.contenders[key] for key in BESIDE if key in results.contenders]
+    body = [
+        [row.title, *(factor_cell(row, other.key) for other in beside)]
+        for name in IN_SHORT
+        if (row := results.row(name))
+    ]
+    header = ["gws is better by", *(f"than {other.title}" for other in beside)]
+    return table(header, body)
+
+
 def standing(results: Results) -> str:
     """Return how many times as good as others gws is in each row; below 1 it loses."""
     others = [c for c in results.contenders.values() if not c.is_python]
