@@ -193,7 +193,8 @@ def test_who_is_who(
     # By the browser's button it is there again, and has what was said meanwhile.
     first.say("Gone?")
     first.wait_to_read("Gone?")
-    second.page.evaluate("history.back()")
+    # Later, so that the answer does not go away with the page.
+    second.page.evaluate("void setTimeout(() => history.back())")
     second.wait_for_state("open")
     second.wait_to_read("I am another one.", "Gone?")
     assert len(second.lines()) == 2

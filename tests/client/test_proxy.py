@@ -663,7 +663,7 @@ def test_a_name_that_socks_cannot_carry() -> None:
 
 def test_without_python_socks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "python_socks.sync", None)
-    with pytest.raises(ImportError, match=r"pip install gevent-gws\[socks\]"):
+    with pytest.raises(ImportError, match=r"pip install 'gevent-gws\[socks\]'"):
         tunnel("socks5h://localhost:1")
 
 
