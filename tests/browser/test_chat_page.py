@@ -195,6 +195,8 @@ def test_who_is_who(
     first.wait_to_read("Gone?")
     # Later, so that the answer does not go away with the page.
     second.page.evaluate("void setTimeout(() => history.back())")
+    second.page.wait_for("location.protocol === 'http:' && document.body !== null")
+    second.page.wait_for("document.readyState === 'complete'")
     second.wait_for_state("open")
     second.wait_to_read("I am another one.", "Gone?")
     assert len(second.lines()) == 2
